@@ -2,10 +2,12 @@
 
 #include <curl/curl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <map>
 
 #include "common/net_address.h"
@@ -79,9 +81,13 @@ Error error_of(CURL* easy, CURLcode code, const std::string& url, const char* de
     case CURLE_COULDNT_RESOLVE_PROXY:
     case CURLE_COULDNT_RESOLVE_HOST: error.code = Errc::Unreachable; break;
     case CURLE_GOT_NOTHING:
-    case CURLE_RECV_ERROR:
       error.code = Errc::Refused;
       error.sys = ECONNRESET;
+      break;
+    case CURLE_RECV_ERROR:  // curl says this of broken chunks, too; then the kernel has nothing to complain about
+      if (sys == 0) break;
+      error.code = errc_from_errno(static_cast<int>(sys));
+      error.sys = static_cast<int>(sys);
       break;
     case CURLE_SEND_ERROR: error.code = Errc::Refused; break;
     case CURLE_PROXY: {
@@ -187,7 +193,7 @@ struct CurlLoop::Request::Impl {
 
   void start() {
     if (auto ok = check_url(options.url, options.route); !ok) return fail_soon(std::move(ok).error());
-    CHECK(options.open_socket != nullptr);
+    CHECK(options.route == Route::Direct ? options.open_socket != nullptr : options.take_peer != nullptr);
     easy.reset(curl_easy_init());
     if (!easy) return fail_soon(Error{Errc::Full, ENOMEM, "curl"});
     set_options();
@@ -208,14 +214,12 @@ struct CurlLoop::Request::Impl {
     curl_easy_setopt(h, CURLOPT_TIMEOUT_MS, static_cast<long>(options.timeout.count()));
     curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options.connect_timeout.count()));
     curl_easy_setopt(h, CURLOPT_ERRORBUFFER, detail);
-    // "" keeps http_proxy & co. out; the address behind socks5h is never connected to, the socket already is.
+    // "" keeps http_proxy & co. out; the address behind socks5h stands for the stream that on_open makes.
     curl_easy_setopt(h, CURLOPT_PROXY, options.route == Route::OverSocks5 ? "socks5h://127.0.0.1:1" : "");
     curl_easy_setopt(h, CURLOPT_NOPROXY, "");
     curl_easy_setopt(h, CURLOPT_SOCKS5_AUTH, static_cast<long>(CURLAUTH_BASIC));
     curl_easy_setopt(h, CURLOPT_OPENSOCKETFUNCTION, &on_open);
     curl_easy_setopt(h, CURLOPT_OPENSOCKETDATA, this);
-    curl_easy_setopt(h, CURLOPT_SOCKOPTFUNCTION, &on_sockopt);
-    curl_easy_setopt(h, CURLOPT_SOCKOPTDATA, this);
     curl_easy_setopt(h, CURLOPT_CLOSESOCKETFUNCTION, &CurlLoop::Impl::on_close);
     curl_easy_setopt(h, CURLOPT_CLOSESOCKETDATA, &curl);
     curl_easy_setopt(h, CURLOPT_HEADERFUNCTION, &on_header);
@@ -240,15 +244,49 @@ struct CurlLoop::Request::Impl {
   static curl_socket_t on_open(void* self_pointer, curlsocktype, curl_sockaddr* address) {
     auto* self = static_cast<Impl*>(self_pointer);
     if (std::exchange(self->opened, true)) return CURL_SOCKET_BAD;
-    auto socket = self->options.open_socket(address->family);
+    auto socket = self->options.route == Route::Direct ? self->options.open_socket(address->family)
+                                                       : self->open_stream(*address);
     if (socket) return socket->release();
     self->error = std::move(socket).error();
     return CURL_SOCKET_BAD;
   }
 
-  static int on_sockopt(void* self_pointer, curl_socket_t, curlsocktype) {
-    const bool connected = static_cast<Impl*>(self_pointer)->options.route == Route::OverSocks5;
-    return connected ? CURL_SOCKOPT_ALREADY_CONNECTED : CURL_SOCKOPT_OK;
+  /// curl 7.88 (Debian 12) connects even a socket that it was told is connected already (curl issue 10626), so a
+  /// socketpair won't do. It may be sent elsewhere, though: to a listener that lives for this one connection.
+  Result<UniqueFd> open_stream(curl_sockaddr& address) {
+    constexpr int kType = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+    UniqueFd near(::socket(AF_UNIX, kType, 0));
+    listener.reset(::socket(AF_UNIX, kType, 0));
+    if (!near || !listener) return fail_errno(errno, "probe stream");
+    sockaddr_un name{};
+    name.sun_family = AF_UNIX;
+    socklen_t length = sizeof name.sun_family;  // no name: the kernel picks an abstract one, NUL and five digits
+    auto* any = reinterpret_cast<sockaddr*>(&name);
+    if (::bind(listener.get(), any, length) != 0 || ::listen(listener.get(), 1) != 0)
+      return fail_errno(errno, "probe stream");
+    length = sizeof name;
+    if (::getsockname(listener.get(), any, &length) != 0) return fail_errno(errno, "probe stream");
+    CHECK(length <= sizeof address.addr);
+    address.family = AF_UNIX;
+    address.addrlen = length;
+    std::memcpy(&address.addr, &name, length);
+    accept_poll.emplace(curl.loop, listener.get(), UV_READABLE, [this](int, int) { accept_peer(); });
+    return near;
+  }
+
+  void accept_peer() {
+    UniqueFd peer(::accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!peer) return;
+    // Whoever guesses the name could have come first.
+    ucred who{};
+    socklen_t length = sizeof who;
+    if (::getsockopt(peer.get(), SOL_SOCKET, SO_PEERCRED, &who, &length) != 0 || who.pid != ::getpid()) return;
+    accept_poll.reset();
+    listener.reset();
+    if (auto taken = options.take_peer(std::move(peer)); !taken) {
+      detach();
+      finish(std::unexpected(std::move(taken).error()));
+    }
   }
 
   static std::size_t on_header(char* data, std::size_t, std::size_t size, void* self_pointer) {
@@ -308,6 +346,8 @@ struct CurlLoop::Request::Impl {
   std::size_t header_bytes = 0;
   std::optional<Error> error;
   std::optional<Timer> soon;
+  UniqueFd listener;  ///< OverSocks5, until curl has connected to it
+  std::optional<Poll> accept_poll;
   TimePoint started = UvLoop::now();
   bool opened = false;
   bool attached = false;

@@ -30,7 +30,7 @@ class CurlLoop {
 
   enum class Route {
     Direct,     ///< open_socket gives a fresh TCP socket, which is connected to the URL's literal address
-    OverSocks5  ///< open_socket gives a stream whose peer already speaks SOCKS5 (no login); names go to it unresolved
+    OverSocks5  ///< take_peer gets the far end of a fresh stream, to speak SOCKS5 on; names go there unresolved
   };
 
   struct Options {
@@ -41,9 +41,10 @@ class CurlLoop {
     Millis connect_timeout{3000};
     std::size_t max_body = 1 << 20;  ///< bytes; one more ends the fetch with Full
     Route route = Route::Direct;
-    /// Called at most once while the fetch runs, from inside curl: must not destroy the Request or start another.
-    /// family: AF_INET or AF_INET6. An error it returns becomes the fetch's error.
-    std::function<Result<UniqueFd>(int family)> open_socket;
+    /// Called at most once while the fetch runs; must not destroy the Request or start another. An error that it
+    /// returns becomes the fetch's error. The one that `route` names is required.
+    std::function<Result<UniqueFd>(int family)> open_socket = {};  ///< family: AF_INET or AF_INET6
+    std::function<Result<void>(UniqueFd peer)> take_peer = {};     ///< non-blocking
   };
 
   /// A running fetch. Destroying it cancels: the socket is closed and no callback follows. It may be destroyed in

@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <memory>
@@ -20,8 +21,16 @@ inline bool run_until(UvLoop& loop, const std::function<bool()>& condition) {
   bool late = false;
   Timer guard(loop);
   guard.start(Millis{2000}, [&late] { late = true; });
-  while (!condition() && !late) uv_run(loop.raw(), UV_RUN_ONCE);
-  return !late;
+  // Looked at before each wait: a timer may be all that had to happen.
+  UvHandle<uv_prepare_t> prepare;
+  uv_prepare_init(loop.raw(), prepare.get());
+  auto over = [&] { return late || condition(); };
+  prepare->data = &over;
+  uv_prepare_start(prepare.get(), [](uv_prepare_t* h) {
+    if ((*static_cast<decltype(over)*>(h->data))()) uv_stop(h->loop);
+  });
+  loop.run();
+  return condition();
 }
 
 struct HttpRequest {

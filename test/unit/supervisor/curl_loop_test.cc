@@ -26,7 +26,7 @@ struct CurlLoopTest : testing::Test {
     std::optional<Result<CurlLoop::Response>> result;
     auto request = curl.fetch(std::move(o), [&result](Result<CurlLoop::Response> r) { result = std::move(r); });
     EXPECT_FALSE(result) << "called back before fetch() returned";
-    EXPECT_TRUE(run_until(loop, [&] { return result.has_value(); }));
+    if (!run_until(loop, [&] { return result.has_value(); })) return fail(Errc::Cancelled, "never called back");
     return *result;
   }
   Errc error_of(CurlLoop::Options o) {
@@ -122,7 +122,7 @@ TEST_F(CurlLoopTest, BoundsWhatItTakes) {
 
 TEST_F(CurlLoopTest, ResolvesNothingAndFollowsNothing) {
   EXPECT_EQ(error_of(options("http://localhost/")), Errc::InvalidArgument);
-  EXPECT_EQ(error_of(options("http://0177.0.0.1/")), Errc::InvalidArgument);
+  EXPECT_EQ(error_of(options("http://192.168.8.1.example/")), Errc::InvalidArgument);
   EXPECT_EQ(error_of(options("ftp://127.0.0.1/")), Errc::Protocol);
   EXPECT_EQ(error_of(options("")), Errc::InvalidArgument);
 
@@ -162,15 +162,9 @@ TEST_F(CurlLoopTest, LetsARequestDieInItsOwnCallbackAndStartTheNext) {
   EXPECT_TRUE(run_until(loop, [&] { return done == 3; }));
 }
 
-/// The other end of a socketpair: speaks SOCKS5, then HTTP on the same stream.
+/// The other end of the stream: speaks SOCKS5, then HTTP.
 struct SocksPeer {
-  SocksPeer(UvLoop& loop, char reply_code) : code(reply_code) {
-    int fds[2];
-    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) == 0);
-    ours.reset(fds[0]);
-    theirs.reset(fds[1]);
-    poll = std::make_unique<Poll>(loop, ours.get(), UV_READABLE, [this](int, int) { on_readable(); });
-  }
+  SocksPeer(UvLoop& uv, char reply_code) : loop(uv), code(reply_code) {}
   void on_readable() {
     char buffer[4096];
     const ssize_t got = recv(ours.get(), buffer, sizeof buffer, 0);
@@ -200,11 +194,17 @@ struct SocksPeer {
     CurlLoop::Options o;
     o.url = std::move(url);
     o.route = CurlLoop::Route::OverSocks5;
-    o.open_socket = [this](int) -> Result<UniqueFd> { return std::move(theirs); };
+    o.take_peer = [this](UniqueFd fd) -> Result<void> {
+      ours = std::move(fd);
+      if (!silent) poll = std::make_unique<Poll>(loop, ours.get(), UV_READABLE, [this](int, int) { on_readable(); });
+      return {};
+    };
     return o;
   }
+  UvLoop& loop;
   char code;
-  UniqueFd ours, theirs;
+  bool silent = false;
+  UniqueFd ours;
   std::string in, target;
   int stage = 0;
   bool closed = false;
@@ -230,9 +230,16 @@ TEST_F(CurlLoopTest, HandsOnWhatTheSocks5PeerSaid) {
   }
 }
 
+TEST_F(CurlLoopTest, FailsAsTheTakerOfThePeerDoes) {
+  SocksPeer peer(loop, 0);
+  auto o = peer.options("http://example.com/");
+  o.take_peer = [](UniqueFd) -> Result<void> { return fail(Errc::Busy, "no worker"); };
+  EXPECT_EQ(error_of(o), Errc::Busy);
+}
+
 TEST_F(CurlLoopTest, TimesOutOnASilentSocks5Peer) {
   SocksPeer peer(loop, 0);
-  peer.poll->set_events(0);
+  peer.silent = true;
   auto o = peer.options("http://example.com/");
   o.timeout = Millis{20};
   EXPECT_EQ(error_of(o), Errc::Timeout);
