@@ -61,11 +61,15 @@ Errc errc_of_proxy_error(long code) {
   switch (code) {
     case CURLPX_REPLY_GENERAL_SERVER_FAILURE:
     case CURLPX_REPLY_NETWORK_UNREACHABLE:
-    case CURLPX_REPLY_HOST_UNREACHABLE: return Errc::Unreachable;
+    case CURLPX_REPLY_HOST_UNREACHABLE:
+      return Errc::Unreachable;
     case CURLPX_REPLY_CONNECTION_REFUSED:
-    case CURLPX_REPLY_NOT_ALLOWED: return Errc::Refused;
-    case CURLPX_REPLY_TTL_EXPIRED: return Errc::Timeout;
-    default: return Errc::Protocol;
+    case CURLPX_REPLY_NOT_ALLOWED:
+      return Errc::Refused;
+    case CURLPX_REPLY_TTL_EXPIRED:
+      return Errc::Timeout;
+    default:
+      return Errc::Protocol;
   }
 }
 
@@ -74,12 +78,16 @@ Error error_of(CURL* easy, CURLcode code, const std::string& url, const char* de
   curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &sys);
   Error error{Errc::Protocol, 0, fmt::format("{}: {}", url, *detail != '\0' ? detail : curl_easy_strerror(code))};
   switch (code) {
-    case CURLE_OPERATION_TIMEDOUT: error.code = Errc::Timeout; break;
+    case CURLE_OPERATION_TIMEDOUT:
+      error.code = Errc::Timeout;
+      break;
     case CURLE_COULDNT_CONNECT:
       error.code = sys == ECONNREFUSED || sys == ECONNRESET ? Errc::Refused : Errc::Unreachable;
       break;
     case CURLE_COULDNT_RESOLVE_PROXY:
-    case CURLE_COULDNT_RESOLVE_HOST: error.code = Errc::Unreachable; break;
+    case CURLE_COULDNT_RESOLVE_HOST:
+      error.code = Errc::Unreachable;
+      break;
     case CURLE_GOT_NOTHING:
       error.code = Errc::Refused;
       error.sys = ECONNRESET;
@@ -89,15 +97,20 @@ Error error_of(CURL* easy, CURLcode code, const std::string& url, const char* de
       error.code = errc_from_errno(static_cast<int>(sys));
       error.sys = static_cast<int>(sys);
       break;
-    case CURLE_SEND_ERROR: error.code = Errc::Refused; break;
+    case CURLE_SEND_ERROR:
+      error.code = Errc::Refused;
+      break;
     case CURLE_PROXY: {
       long proxy_code = 0;
       curl_easy_getinfo(easy, CURLINFO_PROXY_ERROR, &proxy_code);
       error.code = errc_of_proxy_error(proxy_code);
       break;
     }
-    case CURLE_URL_MALFORMAT: error.code = Errc::InvalidArgument; break;
-    default: break;  // an enum of curl's; the rest is a peer that doesn't keep to HTTP or TLS
+    case CURLE_URL_MALFORMAT:
+      error.code = Errc::InvalidArgument;
+      break;
+    default:
+      break;  // an enum of curl's; the rest is a peer that doesn't keep to HTTP or TLS
   }
   return error;
 }
@@ -139,9 +152,9 @@ struct CurlLoop::Impl {
     } else {
       poll = std::make_unique<Poll>(self->loop, fd, events, [self, fd](int status, int ready) {
         // After an error curl is to look at the socket itself and find out which.
-        const int mask = status < 0 ? CURL_CSELECT_ERR
-                                    : (ready & UV_READABLE ? CURL_CSELECT_IN : 0) |
-                                          (ready & UV_WRITABLE ? CURL_CSELECT_OUT : 0);
+        const int mask =
+            status < 0 ? CURL_CSELECT_ERR
+                       : (ready & UV_READABLE ? CURL_CSELECT_IN : 0) | (ready & UV_WRITABLE ? CURL_CSELECT_OUT : 0);
         self->act(fd, mask);
       });
     }
@@ -244,8 +257,8 @@ struct CurlLoop::Request::Impl {
   static curl_socket_t on_open(void* self_pointer, curlsocktype, curl_sockaddr* address) {
     auto* self = static_cast<Impl*>(self_pointer);
     if (std::exchange(self->opened, true)) return CURL_SOCKET_BAD;
-    auto socket = self->options.route == Route::Direct ? self->options.open_socket(address->family)
-                                                       : self->open_stream(*address);
+    auto socket =
+        self->options.route == Route::Direct ? self->options.open_socket(address->family) : self->open_stream(*address);
     if (socket) return socket->release();
     self->error = std::move(socket).error();
     return CURL_SOCKET_BAD;

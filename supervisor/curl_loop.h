@@ -34,7 +34,7 @@ class CurlLoop {
   };
 
   struct Options {
-    std::string url;  ///< http or https
+    std::string url;                        ///< http or https
     std::vector<std::string> headers = {};  ///< "Name: value"
     std::optional<std::string> body = {};   ///< present: POST, else GET
     Millis timeout{5000};                   ///< for the whole exchange

@@ -14,7 +14,9 @@ namespace {
 
 using Digest = std::array<unsigned char, SHA256_DIGEST_LENGTH>;
 
-const unsigned char* data_of(std::string_view text) { return reinterpret_cast<const unsigned char*>(text.data()); }
+const unsigned char* data_of(std::string_view text) {
+  return reinterpret_cast<const unsigned char*>(text.data());
+}
 std::string_view view_of(const Digest& digest) {
   return {reinterpret_cast<const char*>(digest.data()), digest.size()};
 }
@@ -41,7 +43,10 @@ std::string base64(std::string_view text) {
 
 std::optional<std::string> from_hex(std::string_view hex) {
   const auto digit = [](char c) {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
   };
   if (hex.empty() || hex.size() % 2 != 0) return std::nullopt;
   std::string out;
@@ -61,7 +66,9 @@ std::string to_hex(std::string_view bytes) {
   return out;
 }
 
-std::string hilink_password_base64(std::string_view password) { return base64(password); }
+std::string hilink_password_base64(std::string_view password) {
+  return base64(password);
+}
 
 std::string hilink_password_sha256(std::string_view user, std::string_view password, std::string_view token) {
   const std::string inner = base64(to_hex(view_of(sha256(password))));

@@ -23,8 +23,16 @@ std::string random_nonce() {
   return to_hex(bytes);
 }
 
-bool is_redirect(long status) { return status >= 300 && status < 400; }
-bool was_cut_off(const Error& error) { return error.sys == ECONNRESET || error.sys == EPIPE; }
+bool is_redirect(long status) {
+  return status >= 300 && status < 400;
+}
+bool was_cut_off(const Error& error) {
+  return error.sys == ECONNRESET || error.sys == EPIPE;
+}
+/// It answered, but not to the question.
+bool is_nonsense(const Error& error) {
+  return error.code == Errc::Protocol || error.code == Errc::Full;
+}
 bool is_login_path(std::string_view path) {
   return path == "user/login" || path == "user/challenge_login" || path == "user/authentication_login";
 }
@@ -42,12 +50,15 @@ HilinkClient::HilinkClient(UvLoop& loop, CurlLoop& curl, HilinkTarget target, Hi
 
 void HilinkClient::set_target(HilinkTarget target) {
   if (target == target_) return;
-  if (target.username != target_.username || target.password != target_.password) login_verdict_.reset();
+  // Otherwise a modem that comes and goes on the bus would be an endless supply of login attempts.
+  if (target.username != target_.username || target.password != target_.password) {
+    login_verdict_.reset();
+    next_login_ = {};
+  }
   target_ = std::move(target);
   session_ = {};
   known_handshake_.reset();
   unsupported_.clear();
-  next_login_ = {};
   idle_timer_.stop();
   if (!active_) return;
   // A reboot that was on its way has taken the modem off the bus, which is what it was to do.
@@ -74,7 +85,9 @@ void HilinkClient::get(const char* path, Reader reader, Done<T> done) {
 void HilinkClient::read_status(Done<ModemStatus> done) {
   get<ModemStatus>("monitoring/status", read_modem_status, std::move(done));
 }
-void HilinkClient::read_pin(Done<PinStatus> done) { get<PinStatus>("pin/status", read_pin_status, std::move(done)); }
+void HilinkClient::read_pin(Done<PinStatus> done) {
+  get<PinStatus>("pin/status", read_pin_status, std::move(done));
+}
 void HilinkClient::read_signal(Done<Signal> done) {
   get<Signal>("device/signal", dongle::read_signal, std::move(done));
 }
@@ -96,7 +109,9 @@ void HilinkClient::read_traffic(Done<TrafficStatistics> done) {
 void HilinkClient::read_profiles(Done<Profiles> done) {
   get<Profiles>("dialup/profiles", dongle::read_profiles, std::move(done));
 }
-void HilinkClient::read_plmn(Done<Plmn> done) { get<Plmn>("net/current-plmn", dongle::read_plmn, std::move(done)); }
+void HilinkClient::read_plmn(Done<Plmn> done) {
+  get<Plmn>("net/current-plmn", dongle::read_plmn, std::move(done));
+}
 void HilinkClient::read_data_switch(Done<bool> done) {
   get<bool>("dialup/mobile-dataswitch", dongle::read_data_switch, std::move(done));
 }
@@ -117,14 +132,12 @@ void HilinkClient::set_data_switch(bool on, Done<void> done) {
 
 void HilinkClient::set_net_mode(const NetMode& mode, Done<void> done) {
   auto body = net_mode_request(mode);
-  // Sent as an empty body, which no firmware takes: the answer has to come from the loop like any other.
-  if (!body) {
-    auto error = std::move(body).error();
-    enqueue(Call{"", std::nullopt,
-                 [done = std::move(done), error](Result<XmlElement>) { done(std::unexpected(error)); }});
-    return;
-  }
-  post("net/net-mode", std::move(*body), std::move(done));
+  if (body) return post("net/net-mode", std::move(*body), std::move(done));
+  Call refused{"net/net-mode", std::nullopt, [done = std::move(done)](Result<XmlElement> response) {
+                 done(std::unexpected(std::move(response).error()));
+               }};
+  refused.invalid = std::move(body).error();
+  enqueue(std::move(refused));
 }
 
 void HilinkClient::dial(bool connect, Done<void> done) {
@@ -133,7 +146,8 @@ void HilinkClient::dial(bool connect, Done<void> done) {
 
 void HilinkClient::reboot(Done<void> done) {
   // Control 1 only: 2 is a factory reset, 4 powers off until somebody comes and plugs.
-  Call call{"device/control", hilink_request({{"Control", "1"}}), [done = std::move(done)](Result<XmlElement> response) {
+  Call call{"device/control", hilink_request({{"Control", "1"}}),
+            [done = std::move(done)](Result<XmlElement> response) {
               if (!response) return done(std::unexpected(std::move(response).error()));
               done({});
             }};
@@ -200,20 +214,23 @@ void HilinkClient::finish(Result<XmlElement> result) {
   call->done(std::move(result));
 }
 
-void HilinkClient::wait_then(Millis delay, std::function<void()> next) { wait_timer_.start(delay, std::move(next)); }
+void HilinkClient::wait_then(Millis delay, std::function<void()> next) {
+  wait_timer_.start(delay, std::move(next));
+}
 
 // --- one call ------------------------------------------------------------------------------------------------------
 
 void HilinkClient::attempt() {
-  if (active_->path.empty() || (active_->is_log_out && !session_.is_logged_in)) return finish(XmlElement{});
-  if (unsupported_.contains(active_->key()))
-    return finish(std::unexpected(hilink_error(active_->path, 100002)));
-  // A login outlives its idle time only if the log-out behind it is next in the queue.
-  if (UvLoop::now() - session_.last_used > times_.session_idle && !session_.is_logged_in) session_.is_open = false;
-  if (session_.is_open) return send_active();
+  if (active_->invalid) return finish(std::unexpected(*active_->invalid));
+  if (active_->is_log_out && !session_.is_logged_in) return finish(XmlElement{});
+  if (unsupported_.contains(active_->key())) return finish(std::unexpected(hilink_error(active_->path, 100002)));
+  // One with a login is ended by idle_timer_ instead, which logs out first.
+  const bool is_stale = UvLoop::now() - session_.last_used > times_.session_idle && !session_.is_logged_in;
+  if (session_.is_open && !is_stale) return send_active();
   open_session(true, [this](Result<void> opened) {
-    if (!opened) return finish(wrap(std::move(opened).error(), "{}", active_->path));
-    relogin_if_needed();
+    if (opened) return relogin_if_needed();
+    if (was_cut_off(opened.error()) && !std::exchange(active_->was_cut_off, true)) return attempt();
+    finish(wrap(std::move(opened).error(), "{}", active_->path));
   });
 }
 
@@ -238,31 +255,34 @@ void HilinkClient::on_error_code(int code) {
   Call& call = *active_;
   const bool is_first = ++call.seen[code] == 1;
   const auto surface = [&] { finish(std::unexpected(hilink_error(call.path, code))); };
+  if (call.is_log_out) return surface();  // the session is gone or will be; not worth a new one
   switch (hilink_error_info(code).rule) {
     case HilinkRule::Surface:
     case HilinkRule::Wait:
     case HilinkRule::Disconnect:
     case HilinkRule::Human:
     case HilinkRule::Credentials:
-    case HilinkRule::LockedOut: return surface();
-    case HilinkRule::Unsupported: unsupported_.insert(call.key()); return surface();
-    case HilinkRule::RetryOnce: return is_first ? attempt() : surface();
+    case HilinkRule::LockedOut:
+      return surface();
+    case HilinkRule::Unsupported:
+      unsupported_.insert(call.key());
+      return surface();
+    case HilinkRule::RetryOnce:
+      return is_first ? attempt() : surface();
     case HilinkRule::BackOff:
       if (call.back_offs == kMaxBackOffs) return surface();
       return wait_then(times_.back_off * (1 << call.back_offs++), [this] { attempt(); });
-    case HilinkRule::Login: return is_first ? log_in_and_retry(code) : surface();
+    case HilinkRule::Login:
+      return is_first ? log_in_and_retry(code) : surface();
     case HilinkRule::NewToken:
       if (!is_first) return surface();
-      session_.tokens.clear();
-      if (known_handshake_ == Handshake::None) known_handshake_.reset();
       return open_session(false, [this](Result<void> opened) {
         if (!opened) return finish(wrap(std::move(opened).error(), "{}", active_->path));
         send_active();
       });
     case HilinkRule::NewSession:
       if (!is_first) return surface();
-      session_ = {};
-      if (known_handshake_ == Handshake::None) known_handshake_.reset();
+      session_.is_open = false;
       // Some firmwares say "wrong session" where others say "no rights".
       call.wants_login_check = true;
       return attempt();
@@ -271,9 +291,11 @@ void HilinkClient::on_error_code(int code) {
 
 void HilinkClient::log_in_and_retry(int code) {
   session_.is_logged_in = false;
-  if (target_.password.empty())
-    return finish(wrap(hilink_error(active_->path, code), "no password is configured"));
-  log_in([this, code](Result<void> in) {
+  if (target_.password.empty()) return finish(wrap(hilink_error(active_->path, code), "no password is configured"));
+  // Whatever state-login says: it may mean somebody else's session.
+  log_in(true, [this, code](Result<void> in) {
+    if (!in && in.error().code == Errc::Unsupported)
+      return finish(wrap(hilink_error(active_->path, code), "this firmware has no login"));
     if (!in) return finish(wrap(std::move(in).error(), "{}: error {}: log in", active_->path, code));
     send_active();
   });
@@ -283,7 +305,7 @@ void HilinkClient::log_in_and_retry(int code) {
 void HilinkClient::relogin_if_needed() {
   if (!std::exchange(active_->wants_login_check, false) || target_.password.empty() || !login_allowed())
     return send_active();
-  log_in([this](Result<void> in) {
+  log_in(false, [this](Result<void> in) {
     if (!in && in.error().code != Errc::Unsupported)
       return finish(wrap(std::move(in).error(), "{}: log in", active_->path));
     send_active();
@@ -295,6 +317,8 @@ void HilinkClient::relogin_if_needed() {
 /// A session with tokens, as far as this firmware has them. Not fresh: the session stays, only tokens are fetched.
 void HilinkClient::open_session(bool is_fresh, Next next) {
   if (is_fresh) session_ = {};
+  // Whoever comes here needs a token or a session; that there are none may have been a passing fault.
+  if (known_handshake_ == Handshake::None) known_handshake_.reset();
   const auto known = known_handshake_.value_or(Handshake::HomePage);
   // The token endpoint gives no session; the home page does.
   const bool needs_page = known == Handshake::TokenEndpoint && session_.cookie.empty();
@@ -305,6 +329,7 @@ void HilinkClient::shake_hands(Handshake step, bool is_restart, Next next) {
   switch (step) {
     case Handshake::HomePage:
       return fetch("/", std::nullopt, [this, is_restart, next](Result<CurlLoop::Response> page) {
+        if (!page && is_nonsense(page.error())) return on_handshake_failed(Handshake::HomePage, is_restart, next);
         if (!page) return next(std::unexpected(std::move(page).error()));
         take_headers(*page, false);
         auto tokens = csrf_tokens_of_page(page->body);
@@ -321,7 +346,7 @@ void HilinkClient::shake_hands(Handshake step, bool is_restart, Next next) {
       });
     case Handshake::TokenEndpoint:
       return send_api("webserver/token", std::nullopt, [this, is_restart, next](Result<HilinkReply> reply) {
-        if (!reply && reply.error().code != Errc::Protocol) return next(std::unexpected(std::move(reply).error()));
+        if (!reply && !is_nonsense(reply.error())) return next(std::unexpected(std::move(reply).error()));
         // WebUI 10 and 21 put something else in front of the token's 32 characters.
         std::string_view token = reply ? reply->root.text_of("token") : std::string_view{};
         if (token.size() > 32) token.remove_prefix(token.size() - 32);
@@ -331,14 +356,15 @@ void HilinkClient::shake_hands(Handshake step, bool is_restart, Next next) {
       });
     case Handshake::SesTokInfo:
       return send_api("webserver/SesTokInfo", std::nullopt, [this, is_restart, next](Result<HilinkReply> reply) {
-        if (!reply && reply.error().code != Errc::Protocol) return next(std::unexpected(std::move(reply).error()));
+        if (!reply && !is_nonsense(reply.error())) return next(std::unexpected(std::move(reply).error()));
         auto cookie = reply ? session_cookie_of_ses_info(reply->root.text_of("SesInfo")) : std::nullopt;
         auto tokens = reply ? split_tokens(reply->root.text_of("TokInfo")) : std::vector<std::string>{};
         if (!cookie || tokens.empty()) return on_handshake_failed(Handshake::SesTokInfo, is_restart, next);
         session_.cookie = *cookie;
         take_handshake(Handshake::SesTokInfo, std::move(tokens), next);
       });
-    case Handshake::None: return take_handshake(Handshake::None, {}, next);
+    case Handshake::None:
+      return take_handshake(Handshake::None, {}, next);
   }
 }
 
@@ -392,15 +418,12 @@ Result<void> HilinkClient::login_allowed() const {
   return {};
 }
 
-/// Unsupported: this firmware knows no login.
-void HilinkClient::log_in(Next next) {
+/// Unsupported: this firmware knows no login. is_forced: also if the modem thinks that we are logged in.
+void HilinkClient::log_in(bool is_forced, Next next) {
   if (auto allowed = login_allowed(); !allowed) return next(std::unexpected(std::move(allowed).error()));
-  ask_login_state(kLoginStateTries, [this, next = std::move(next)](Result<LoginState> state) {
+  ask_login_state(kLoginStateTries, [this, is_forced, next = std::move(next)](Result<LoginState> state) {
     if (!state) return next(std::unexpected(std::move(state).error()));
-    if (state->state == 0) {
-      session_.is_logged_in = true;
-      return next({});
-    }
+    if (state->state == 0 && !is_forced) return next({});
     if (state->wait_time > Seconds{0}) {
       next_login_ = UvLoop::now() + state->wait_time;
       return next(login_allowed());
@@ -431,7 +454,8 @@ void HilinkClient::log_in_by_hash(const LoginState& state, const Next& next) {
     const std::string password = type == 4 ? hilink_password_sha256(target_.username, target_.password, token)
                                            : hilink_password_base64(target_.password);
     api("user/login",
-        hilink_request({{"Username", target_.username}, {"Password", password}, {"password_type", std::to_string(type)}}),
+        hilink_request(
+            {{"Username", target_.username}, {"Password", password}, {"password_type", std::to_string(type)}}),
         [this, next](Result<HilinkReply> reply) { on_login_reply(std::move(reply), next); });
   };
   if (!session_.tokens.empty()) return send();
@@ -443,8 +467,7 @@ void HilinkClient::log_in_by_hash(const LoginState& state, const Next& next) {
 
 void HilinkClient::log_in_by_challenge(const Next& next) {
   const std::string nonce = random_nonce();
-  api("user/challenge_login",
-      hilink_request({{"username", target_.username}, {"firstnonce", nonce}, {"mode", "1"}}),
+  api("user/challenge_login", hilink_request({{"username", target_.username}, {"firstnonce", nonce}, {"mode", "1"}}),
       [this, nonce, next](Result<HilinkReply> reply) {
         if (!reply || reply->error != 0) return on_login_reply(std::move(reply), next);
         ScramChallenge challenge{nonce, std::string(reply->root.text_of("servernonce")),

@@ -110,12 +110,13 @@ class HilinkClient {
     std::string path;
     std::optional<std::string> body;  ///< present: POST
     Done<XmlElement> done;
+    std::optional<Error> invalid = {};  ///< set: never sent, this is the answer
     bool is_reboot = false;
     bool is_log_out = false;
-    bool was_cut_off = false;         ///< a GET is sent once more after the connection broke
-    bool wants_login_check = false;   ///< see relogin_if_needed()
+    bool was_cut_off = false;        ///< what may be asked again is, once, after the connection broke
+    bool wants_login_check = false;  ///< see relogin_if_needed()
     int back_offs = 0;
-    std::map<int, int> seen = {};     ///< answers by error code
+    std::map<int, int> seen = {};  ///< answers by error code
     std::unique_ptr<Timer> deadline = {};
     std::string key() const { return (body ? "POST " : "GET ") + path; }
   };
@@ -146,7 +147,7 @@ class HilinkClient {
   void take_handshake(Handshake step, std::vector<std::string> tokens, const Next& next);
 
   Result<void> login_allowed() const;
-  void log_in(Next next);
+  void log_in(bool is_forced, Next next);
   void ask_login_state(int tries_left, std::function<void(Result<LoginState>)> next);
   void log_in_by_hash(const LoginState& state, const Next& next);
   void log_in_by_challenge(const Next& next);

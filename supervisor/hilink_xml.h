@@ -178,10 +178,10 @@ Result<bool> read_data_switch(const XmlElement& response);
 
 /// user/state-login
 struct LoginState {
-  int state = -1;          ///< 0 logged in, -1 not, -2 again
-  int password_type = 0;   ///< 0 and 3 base64, 4 SHA-256
-  bool is_scram = false;   ///< extern_password_type 1
-  Seconds wait_time{0};    ///< no attempt before it is over; the modem counts in minutes
+  int state = -1;         ///< 0 logged in, -1 not, -2 again
+  int password_type = 0;  ///< 0 and 3 base64, 4 SHA-256
+  bool is_scram = false;  ///< extern_password_type 1
+  Seconds wait_time{0};   ///< no attempt before it is over; the modem counts in minutes
 };
 Result<LoginState> read_login_state(const XmlElement& response);
 

@@ -109,7 +109,8 @@ class FakeHttpServer {
     if (fd < 0) return;
     auto& connection = connections_[fd];
     connection.fd.reset(fd);
-    connection.poll = std::make_unique<Poll>(loop_, fd, UV_READABLE, [this, fd](int, int events) { on_ready(fd, events); });
+    connection.poll =
+        std::make_unique<Poll>(loop_, fd, UV_READABLE, [this, fd](int, int events) { on_ready(fd, events); });
     most_open_ = std::max(most_open_, connections_.size());
   }
 

@@ -216,7 +216,8 @@ TEST_F(CurlLoopTest, FetchesOverAConnectedSocks5StreamWithoutResolving) {
   auto got = fetch(peer.options("http://does-not.exist.example/x"));
   ASSERT_TRUE(got) << got.error().message();
   EXPECT_EQ(got->body, "host=does-not.exist.example");
-  EXPECT_EQ(peer.target, std::string("\x05\x01\x00\x03\x16", 5) + "does-not.exist.example" + std::string("\x00\x50", 2));
+  EXPECT_EQ(peer.target,
+            std::string("\x05\x01\x00\x03\x16", 5) + "does-not.exist.example" + std::string("\x00\x50", 2));
   EXPECT_TRUE(run_until(loop, [&] { return peer.closed; }));
 }
 
