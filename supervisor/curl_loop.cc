@@ -99,6 +99,7 @@ Error error_of(CURL* easy, CURLcode code, const std::string& url, const char* de
       break;
     case CURLE_SEND_ERROR:
       error.code = Errc::Refused;
+      error.sys = static_cast<int>(sys);
       break;
     case CURLE_PROXY: {
       long proxy_code = 0;
@@ -151,10 +152,9 @@ struct CurlLoop::Impl {
       poll->set_events(events);
     } else {
       poll = std::make_unique<Poll>(self->loop, fd, events, [self, fd](int status, int ready) {
-        // After an error curl is to look at the socket itself and find out which.
-        const int mask =
-            status < 0 ? CURL_CSELECT_ERR
-                       : (ready & UV_READABLE ? CURL_CSELECT_IN : 0) | (ready & UV_WRITABLE ? CURL_CSELECT_OUT : 0);
+        // After an error curl is to use the socket itself: only so does it learn which one it was.
+        if (status < 0) ready = UV_READABLE | UV_WRITABLE;
+        const int mask = (ready & UV_READABLE ? CURL_CSELECT_IN : 0) | (ready & UV_WRITABLE ? CURL_CSELECT_OUT : 0);
         self->act(fd, mask);
       });
     }

@@ -27,6 +27,16 @@ struct ScramChallenge {
 /// use 100; what is computed here is computed on the event loop).
 Result<std::string> hilink_scram_proof(std::string_view password, const ScramChallenge& challenge);
 
+/// What webserver/publickey says: modulus and exponent in hex.
+struct RsaPublicKey {
+  std::string n_hex;
+  std::string e_hex;
+};
+
+/// The body of an encrypted post: hex of the RSA blocks over base64(xml). Differs each time: the padding is random.
+/// Protocol: not a usable key (1024 to 4096 bits).
+Result<std::string> hilink_encrypt(std::string_view xml, const RsaPublicKey& key, bool is_oaep);
+
 /// Lower-case hex, for nonces.
 std::string to_hex(std::string_view bytes);
 

@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::size_t kMaxTokens = 64;
 constexpr std::size_t kMaxCountedCodes = 64;
+constexpr std::string_view kApi = "/api/";
 constexpr int kMaxBackOffs = 3;
 constexpr int kLoginStateTries = 5;
 
@@ -59,6 +60,9 @@ void HilinkClient::set_target(HilinkTarget target) {
   session_ = {};
   known_handshake_.reset();
   unsupported_.clear();
+  encrypted_paths_.clear();
+  public_key_.reset();
+  is_oaep_.reset();
   idle_timer_.stop();
   if (!active_) return;
   // A reboot that was on its way has taken the modem off the bus, which is what it was to do.
@@ -192,7 +196,8 @@ void HilinkClient::pump() {
 }
 
 void HilinkClient::on_deadline(const Call* call) {
-  auto error = fail(Errc::Timeout, "{}: no answer within {}", call->path, format_duration(times_.call));
+  auto error = fail(Errc::Timeout, "{}: no answer within {}{}", call->path, format_duration(times_.call),
+                    call->last_error == 0 ? "" : fmt::format(", the last one was error {}", call->last_error));
   if (active_.get() == call) return finish(std::move(error));
   const auto waiting = std::ranges::find(queue_, call, &std::unique_ptr<Call>::get);
   CHECK(waiting != queue_.end());
@@ -253,6 +258,7 @@ void HilinkClient::on_reply(Result<HilinkReply> reply) {
 
 void HilinkClient::on_error_code(int code) {
   Call& call = *active_;
+  call.last_error = code;
   const bool is_first = ++call.seen[code] == 1;
   const auto surface = [&] { finish(std::unexpected(hilink_error(call.path, code))); };
   if (call.is_log_out) return surface();  // the session is gone or will be; not worth a new one
@@ -272,6 +278,8 @@ void HilinkClient::on_error_code(int code) {
     case HilinkRule::BackOff:
       if (call.back_offs == kMaxBackOffs) return surface();
       return wait_then(times_.back_off * (1 << call.back_offs++), [this] { attempt(); });
+    case HilinkRule::Encrypt:
+      return is_first && call.body && !encrypted_paths_.contains(call.path) ? encrypt_and_retry(code) : surface();
     case HilinkRule::Login:
       return is_first ? log_in_and_retry(code) : surface();
     case HilinkRule::NewToken:
@@ -287,6 +295,28 @@ void HilinkClient::on_error_code(int code) {
       call.wants_login_check = true;
       return attempt();
   }
+}
+
+/// The firmware may take this path in cipher only. Fetches what that needs, once, and sends the call again.
+void HilinkClient::encrypt_and_retry(int code) {
+  const auto surface = [this, code] { finish(std::unexpected(hilink_error(active_->path, code))); };
+  if (!public_key_) {
+    return api("webserver/publickey", std::nullopt, [this, code, surface](Result<HilinkReply> reply) {
+      if (!reply || reply->error != 0) return surface();
+      RsaPublicKey key{std::string(reply->root.text_of("encpubkeyn")), std::string(reply->root.text_of("encpubkeye"))};
+      if (!hilink_encrypt("x", key, false) || !hilink_encrypt("x", key, true)) return surface();
+      public_key_ = std::move(key);
+      encrypt_and_retry(code);
+    });
+  }
+  if (!is_oaep_) {
+    return ask_login_state(kLoginStateTries, [this, code](const Result<LoginState>& state) {
+      if (!state) is_oaep_ = false;
+      encrypt_and_retry(code);
+    });
+  }
+  encrypted_paths_.insert(active_->path);
+  send_active();
 }
 
 void HilinkClient::log_in_and_retry(int code) {
@@ -306,7 +336,8 @@ void HilinkClient::relogin_if_needed() {
   if (!std::exchange(active_->wants_login_check, false) || target_.password.empty() || !login_allowed())
     return send_active();
   log_in(false, [this](Result<void> in) {
-    if (!in && in.error().code != Errc::Unsupported)
+    // Without an answer about logins the refused request itself is the better question.
+    if (!in && in.error().code != Errc::Unsupported && in.error().code != Errc::Protocol)
       return finish(wrap(std::move(in).error(), "{}: log in", active_->path));
     send_active();
   });
@@ -443,7 +474,9 @@ void HilinkClient::ask_login_state(int tries_left, std::function<void(Result<Log
     }
     if (!reply) return next(std::unexpected(std::move(reply).error()));
     if (reply->error != 0) return next(std::unexpected(hilink_error("user/state-login", reply->error)));
-    next(read_login_state(reply->root));
+    auto state = read_login_state(reply->root);
+    if (state) is_oaep_ = state->is_oaep;
+    next(std::move(state));
   });
 }
 
@@ -513,7 +546,7 @@ void HilinkClient::api(const std::string& path, std::optional<std::string> body,
 }
 
 void HilinkClient::send_api(const std::string& path, std::optional<std::string> body, const OnReply& next) {
-  fetch("/api/" + path, std::move(body), [this, path, next](Result<CurlLoop::Response> response) {
+  fetch(std::string(kApi) + path, std::move(body), [this, path, next](Result<CurlLoop::Response> response) {
     if (!response) return next(wrap(std::move(response).error(), "{}", path));
     auto reply = parse_hilink_reply(response->body);
     if (!reply && (is_redirect(response->status) || response->status == 404)) reply = HilinkReply{100002};
@@ -541,7 +574,15 @@ void HilinkClient::fetch(const std::string& url_path, std::optional<std::string>
                      "_ResponseSource: Broswer", "Connection: close"};
   if (!session_.cookie.empty()) options.headers.push_back("Cookie: " + session_.cookie);
   if (body) {
-    options.headers.push_back("Content-Type: application/x-www-form-urlencoded; charset=UTF-8");
+    const bool is_encrypted = encrypted_paths_.contains(url_path.substr(std::min(kApi.size(), url_path.size())));
+    if (is_encrypted) {
+      auto cipher = hilink_encrypt(*body, *public_key_, *is_oaep_);
+      CHECK(cipher.has_value());  // the key was tried when it came
+      body = std::move(*cipher);
+      options.headers.push_back("encrypt_transmit: encrypt_transmit");
+    }
+    options.headers.push_back(std::string("Content-Type: application/x-www-form-urlencoded; charset=UTF-8") +
+                              (is_encrypted ? ";enc" : ""));
     if (!session_.tokens.empty()) {
       options.headers.push_back("__RequestVerificationToken: " + session_.tokens.front());
       session_.tokens.pop_front();

@@ -116,6 +116,7 @@ class HilinkClient {
     bool was_cut_off = false;        ///< what may be asked again is, once, after the connection broke
     bool wants_login_check = false;  ///< see relogin_if_needed()
     int back_offs = 0;
+    int last_error = 0;
     std::map<int, int> seen = {};  ///< answers by error code
     std::unique_ptr<Timer> deadline = {};
     std::string key() const { return (body ? "POST " : "GET ") + path; }
@@ -137,6 +138,7 @@ class HilinkClient {
   void send_active();
   void on_reply(Result<HilinkReply> reply);
   void on_error_code(int code);
+  void encrypt_and_retry(int code);
   void log_in_and_retry(int code);
   void relogin_if_needed();
   void wait_then(Millis delay, std::function<void()> next);
@@ -168,6 +170,10 @@ class HilinkClient {
   std::optional<Handshake> known_handshake_;
   std::set<std::string> unsupported_;  ///< Call::key(); bounded by the calls there are
   std::string software_version_;       ///< for which unsupported_ holds
+
+  std::set<std::string> encrypted_paths_;  ///< bounded by the calls there are
+  std::optional<RsaPublicKey> public_key_;
+  std::optional<bool> is_oaep_;
 
   TimePoint next_login_{};
   std::optional<Error> login_verdict_;  ///< wrong credentials: holds until they change

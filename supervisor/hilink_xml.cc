@@ -225,6 +225,7 @@ Errc errc_of(HilinkRule rule) {
   switch (rule) {
     case HilinkRule::Surface:
     case HilinkRule::RetryOnce:
+    case HilinkRule::Encrypt:
     case HilinkRule::Human:
       return Errc::Refused;
     case HilinkRule::Unsupported:
@@ -581,6 +582,7 @@ Result<LoginState> read_login_state(const XmlElement& response) {
   out.state = *state;
   out.password_type = number_of<int>(response, "password_type").value_or(0);
   out.is_scram = number_of<int>(response, "extern_password_type").value_or(0) == 1;
+  out.is_oaep = number_of<int>(response, "rsapadingtype").value_or(0) == 1;
   out.wait_time = Seconds{60 * std::clamp(number_of<int>(response, "remainwaittime").value_or(0), 0, 24 * 60)};
   return out;
 }

@@ -54,6 +54,7 @@ enum class HilinkRule {
   Surface,      ///< hand it to the caller
   RetryOnce,    ///< once more, then surface
   Unsupported,  ///< remember for this path, never ask again
+  Encrypt,      ///< once more in cipher if the firmware has a key for that, else surface
   Login,        ///< log in if there is a password, then once more
   BackOff,      ///< again after 1, 2, 4 s
   Wait,         ///< passes by itself, but not within one call
@@ -181,6 +182,7 @@ struct LoginState {
   int state = -1;         ///< 0 logged in, -1 not, -2 again
   int password_type = 0;  ///< 0 and 3 base64, 4 SHA-256
   bool is_scram = false;  ///< extern_password_type 1
+  bool is_oaep = false;   ///< padding of encrypted posts: OAEP, else PKCS#1 v1.5
   Seconds wait_time{0};   ///< no attempt before it is over; the modem counts in minutes
 };
 Result<LoginState> read_login_state(const XmlElement& response);

@@ -68,9 +68,10 @@ inline std::string http_reply(const std::string& body, const std::string& header
 }
 
 /// A web server on loopback, on the test's own loop, that answers what `handler` says: bytes to send before it
-/// closes (none: it just closes), or nullopt to stay silent.
+/// closes (none: it just closes; kReset: it resets the connection), or nullopt to stay silent.
 class FakeHttpServer {
  public:
+  static constexpr const char* kReset = "\1reset";
   using Handler = std::function<std::optional<std::string>(const HttpRequest&)>;
 
   FakeHttpServer(UvLoop& loop, Handler handler) : loop_(loop), handler_(std::move(handler)) {
@@ -138,6 +139,11 @@ class FakeHttpServer {
 
   void flush(Connection& connection) {
     const int fd = connection.fd.get();
+    if (connection.out == kReset) {
+      const linger at_once{1, 0};
+      setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+      return close_connection(fd);
+    }
     while (!connection.out.empty()) {
       const ssize_t sent = send(fd, connection.out.data(), connection.out.size(), MSG_NOSIGNAL);
       if (sent < 0 && errno == EAGAIN) return connection.poll->set_events(UV_READABLE | UV_WRITABLE);

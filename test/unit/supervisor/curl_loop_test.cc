@@ -82,11 +82,13 @@ TEST_F(CurlLoopTest, TellsFailuresApart) {
   slow.timeout = Millis{20};
   EXPECT_EQ(error_of(slow), Errc::Timeout);
 
-  reply = "";
-  auto closed = fetch(options(server.url("/")));
-  ASSERT_FALSE(closed);
-  EXPECT_EQ(closed.error().code, Errc::Refused);
-  EXPECT_EQ(closed.error().sys, ECONNRESET);
+  for (const char* end : {"", FakeHttpServer::kReset}) {
+    reply = end;
+    auto closed = fetch(options(server.url("/")));
+    ASSERT_FALSE(closed);
+    EXPECT_EQ(closed.error().code, Errc::Refused) << closed.error().message();
+    EXPECT_EQ(closed.error().sys, ECONNRESET);
+  }
 
   for (const char* not_http : {"garbage\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort",
                                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"}) {

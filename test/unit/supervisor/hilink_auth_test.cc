@@ -51,5 +51,23 @@ TEST(HilinkAuth, RefusesBadChallenges) {
   }
 }
 
+TEST(HilinkAuth, EncryptsInBlocksOfTheKeysSize) {
+  const RsaPublicKey key{"c5" + std::string(508, '3') + "3d", "010001"};
+  // 344 characters of base64: two blocks with either padding, 172: one.
+  for (bool is_oaep : {false, true}) {
+    EXPECT_EQ(hilink_encrypt(std::string(256, 'x'), key, is_oaep).value().size(), 2 * 512u);
+    EXPECT_EQ(hilink_encrypt(std::string(129, 'x'), key, is_oaep).value().size(), 512u);
+  }
+  EXPECT_NE(hilink_encrypt("x", key, false).value(), hilink_encrypt("x", key, false).value());
+}
+
+TEST(HilinkAuth, RefusesWhatIsNoKey) {
+  const std::string good(512, 'f');
+  const RsaPublicKey rows[] = {
+      {"", ""},     {good, ""},           {"", "010001"},          {"xyz", "010001"},
+      {"ff", "03"}, {good, "0100010001"}, {"00" + good, "010001"}, {std::string(5000, 'f'), "03"}};
+  for (const auto& key : rows) EXPECT_EQ(hilink_encrypt("x", key, false).error().code, Errc::Protocol) << key.n_hex;
+}
+
 }  // namespace
 }  // namespace dongle

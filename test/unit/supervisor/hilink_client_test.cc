@@ -2,8 +2,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <openssl/rsa.h>
 #include <openssl/sha.h>
 
 #include <deque>
@@ -94,7 +96,12 @@ struct FakeModem {
     if (path == "user/challenge_login") return challenge(r, extra);
     if (path == "user/authentication_login") return authenticate(r);
     if (login != Login::None && !logged_in) return http_reply(error(100003), extra);
-    if (r.method == "POST") posts.push_back(path + " " + r.body.substr(r.body.find("<request>")));
+    if (path == "webserver/publickey") return http_reply(encrypts ? public_key() : error(100002), extra);
+    if (r.method == "POST") {
+      const std::string xml = encrypts ? decrypted(r) : r.body;
+      if (xml.empty()) return http_reply(error(100005), extra);
+      posts.push_back(path + " " + xml.substr(xml.find("<request>")));
+    }
     if (r.method == "GET" && path == "dialup/mobile-dataswitch")
       return http_reply(response("<dataswitch>1</dataswitch>"));
     return http_reply(response("OK"), extra);
@@ -128,10 +135,11 @@ struct FakeModem {
   }
 
   std::string state_login() const {
-    return response(
-        fmt::format("<State>{}</State><password_type>{}</password_type>{}<remainwaittime>{}</remainwaittime>",
-                    logged_in ? 0 : -1, login == Login::Base64 ? 0 : 4,
-                    login == Login::Scram ? "<extern_password_type>1</extern_password_type>" : "", wait_minutes));
+    return response(fmt::format(
+        "<State>{}</State><password_type>{}</password_type>{}<rsapadingtype>{}</rsapadingtype><remainwaittime>{}</"
+        "remainwaittime>",
+        logged_in ? 0 : -1, login == Login::Base64 ? 0 : 4,
+        login == Login::Scram ? "<extern_password_type>1</extern_password_type>" : "", is_oaep ? 1 : 0, wait_minutes));
   }
   /// New cookie, new tokens: what went before is worth nothing.
   std::string logged_in_reply(const std::string& body) {
@@ -178,7 +186,50 @@ struct FakeModem {
     return logged_in_reply(response("<rsan>ab</rsan>"));
   }
 
+  /// webserver/publickey
+  std::string public_key() const {
+    std::string out = "<encpubkeyn>";
+    for (const char* part : {OSSL_PKEY_PARAM_RSA_N, OSSL_PKEY_PARAM_RSA_E}) {
+      BIGNUM* number = nullptr;
+      EVP_PKEY_get_bn_param(encrypts.get(), part, &number);
+      char* digits = BN_bn2hex(number);
+      out += digits +
+             std::string(part == std::string(OSSL_PKEY_PARAM_RSA_N) ? "</encpubkeyn><encpubkeye>" : "</encpubkeye>");
+      OPENSSL_free(digits);
+      BN_free(number);
+    }
+    return response(out);
+  }
+  /// Empty unless the body is what this modem can decrypt.
+  std::string decrypted(const HttpRequest& r) const {
+    if (!r.headers.contains("encrypt_transmit") || !r.headers.at("content-type").ends_with(";enc")) return "";
+    std::string text;
+    for (std::size_t at = 0; at + 256 <= r.body.size(); at += 256) {
+      std::string block;
+      for (std::size_t i = 0; i < 256; i += 2)
+        block += static_cast<char>(std::stoi(r.body.substr(at + i, 2), nullptr, 16));
+      std::unique_ptr<EVP_PKEY_CTX, decltype(&EVP_PKEY_CTX_free)> key(EVP_PKEY_CTX_new(encrypts.get(), nullptr),
+                                                                      EVP_PKEY_CTX_free);
+      std::string plain(128, '\0');
+      std::size_t length = plain.size();
+      EVP_PKEY_decrypt_init(key.get());
+      EVP_PKEY_CTX_set_rsa_padding(key.get(), is_oaep ? RSA_PKCS1_OAEP_PADDING : RSA_PKCS1_PADDING);
+      if (EVP_PKEY_decrypt(key.get(), reinterpret_cast<unsigned char*>(plain.data()), &length,
+                           reinterpret_cast<const unsigned char*>(block.data()), block.size()) != 1)
+        return "";
+      text += plain.substr(0, length);
+    }
+    std::string xml(text.size(), '\0');
+    const int length =
+        EVP_DecodeBlock(reinterpret_cast<unsigned char*>(xml.data()),
+                        reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
+    xml.resize(static_cast<std::size_t>(std::max(length, 0)));
+    return xml.substr(0, xml.rfind('>') + 1);
+  }
+
   Firmware firmware;
+  std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> encrypts{nullptr, EVP_PKEY_free};
+  bool is_oaep = false;
   Login login = Login::None;
   std::string password = "s<cret";
   int refusal = 108006;
@@ -517,10 +568,32 @@ TEST_F(HilinkClientTest, AsksAgainWhenAGetIsCutOffButNotAPost) {
   EXPECT_TRUE(modem->posts.empty());
 }
 
+TEST_F(HilinkClientTest, EncryptsWhatTheModemRefusesInPlainText) {
+  for (bool is_oaep : {false, true}) {
+    make(Firmware::SesTokInfo);
+    modem->encrypts.reset(EVP_RSA_gen(1024));
+    modem->is_oaep = is_oaep;
+    ASSERT_TRUE(set_switch(false));
+    ASSERT_TRUE(set_switch(true));
+    EXPECT_THAT(modem->posts, ElementsAre("dialup/mobile-dataswitch <request><dataswitch>0</dataswitch></request>",
+                                          "dialup/mobile-dataswitch <request><dataswitch>1</dataswitch></request>"));
+    EXPECT_EQ(client->counters().errors.at(100005), 1u) << "asked in plain text again";
+    EXPECT_EQ(asked("webserver/publickey"), 1u);
+  }
+  make(Firmware::SesTokInfo);
+  queue(kSwitchPost, error(100006));
+  auto set = set_switch(false);
+  ASSERT_FALSE(set);
+  EXPECT_THAT(set.error().message(), HasSubstr("error 100006"));
+  EXPECT_EQ(asked("dialup/mobile-dataswitch"), 1u);
+}
+
 TEST_F(HilinkClientTest, TakesACutConnectionForARebootOnly) {
   make(Firmware::Page);
-  modem->script["POST /api/device/control"].push_back("");
-  EXPECT_TRUE(call<void>([this](auto done) { client->reboot(done); }));
+  for (const char* end : {"", FakeHttpServer::kReset}) {
+    modem->script["POST /api/device/control"].push_back(end);
+    EXPECT_TRUE(call<void>([this](auto done) { client->reboot(done); }));
+  }
   queue("POST /api/device/control", error(100003));
   EXPECT_EQ(call<void>([this](auto done) { client->reboot(done); }).error().code, Errc::Permission);
   EXPECT_TRUE(call<void>([this](auto done) { client->reboot(done); }));
