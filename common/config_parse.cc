@@ -1,11 +1,8 @@
 #include "common/config_parse.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <map>
@@ -16,7 +13,7 @@
 #include "common/config_schema.h"
 #include "common/config_values.h"
 #include "common/nearest.h"
-#include "common/unique_fd.h"
+#include "common/read_file.h"
 #include "common/yaml_tree.h"
 
 namespace dongle {
@@ -514,7 +511,7 @@ struct Parsed {
 Parsed parse(std::string_view yaml, const std::string& file) {
   Parsed parsed;
   if (yaml.size() > kMaxFileBytes) {
-    parsed.problems = {{1, "is larger than 4 MiB"}};
+    parsed.problems = {{1, fmt::format("is larger than {} KiB", kMaxFileBytes / 1024)}};
     return parsed;
   }
   auto root = parse_yaml(yaml);
@@ -550,24 +547,6 @@ ConfigProblems to_messages(const std::vector<Problem>& problems, const std::stri
   return messages;
 }
 
-Result<std::string> read_file(const std::string& path) {
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // nonblocking: a FIFO mustn't hang the daemon
-  if (!fd) return fail_errno(errno, "can't be opened");
-  struct stat st = {};
-  if (::fstat(fd.get(), &st) != 0) return fail_errno(errno, "stat");
-  if (!S_ISREG(st.st_mode)) return fail(Errc::InvalidArgument, "is not a regular file");
-  std::string text;
-  std::array<char, 65536> buffer;
-  while (text.size() <= kMaxFileBytes) {
-    ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return fail_errno(errno, "can't be read");
-    if (got == 0) break;
-    text.append(buffer.data(), static_cast<std::size_t>(got));
-  }
-  return text;
-}
-
 }  // namespace
 
 std::expected<Config, ConfigProblems> parse_config(std::string_view yaml, const std::string& file) {
@@ -577,7 +556,7 @@ std::expected<Config, ConfigProblems> parse_config(std::string_view yaml, const 
 }
 
 std::expected<Config, ConfigProblems> load_config(const std::string& path) {
-  auto text = read_file(path);
+  auto text = read_file(path, kMaxFileBytes);
   if (!text) return std::unexpected(ConfigProblems{fmt::format("{}: {}", path, text.error().message())});
   Parsed parsed = parse(*text, path);
   for (const NamedFile& file : parsed.files) {

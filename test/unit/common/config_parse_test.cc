@@ -369,7 +369,7 @@ TEST(ConfigLoad, LooksAtTheFilesThatItNames) {
   EXPECT_EQ(load("dongles: [{id: 1, interface: a, modem: {password_file: " + file + "}}]"), "");
   EXPECT_EQ(load("dongles:\n- {id: 1, interface: a, modem: {password_file: /nonexistent/pw}}"),
             file + ":2: dongles[0].modem.password_file: /nonexistent/pw: No such file or directory");
-  EXPECT_EQ(load(std::string(4 * 1024 * 1024 + 1, '#')), file + ":1: is larger than 4 MiB");
+  EXPECT_EQ(load(std::string(4 * 1024 * 1024 + 1, '#')), file + ": is larger than 4096 KiB");
   ::unlink(file.c_str());
   EXPECT_EQ(load_config(file).error()[0], file + ": can't be opened: No such file or directory");
   ASSERT_EQ(::mkfifo(file.c_str(), 0600), 0);
