@@ -41,9 +41,11 @@ Json encode(const LogFile&) { return {{"type", "log_file"}}; }
 Json encode(const Report& m) {
   Json closed = Json::object();
   for (const auto& [reason, count] : m.closed) closed[reason] = count;
+  Json counters = Json::object();
+  for (const auto& [name, count] : m.counters) counters[name] = count;
   return {{"type", "report"},         {"connections", m.connections}, {"accepted", m.accepted},
           {"rx_bytes", m.rx_bytes},   {"tx_bytes", m.tx_bytes},       {"closed", closed},
-          {"listening", m.listening}};
+          {"listening", m.listening}, {"counters", counters}};
 }
 Json encode(const DialResult& m) { return {{"type", "dial_result"}, {"ok", m.ok}, {"reason", m.reason}}; }
 Json encode(const DeviceGone& m) { return {{"type", "device_gone"}, {"ifindex", m.ifindex.value}}; }
@@ -110,6 +112,8 @@ IpcMessage decode(const Json& j) {
     m.tx_bytes = j.at("tx_bytes").get<std::uint64_t>();
     for (const auto& [reason, count] : j.at("closed").items()) m.closed.emplace_back(reason, count.get<std::uint64_t>());
     m.listening = j.at("listening").get<bool>();
+    if (auto counters = j.find("counters"); counters != j.end())
+      for (const auto& [name, count] : counters->items()) m.counters.emplace_back(name, count.get<std::uint64_t>());
     return m;
   }
   if (type == "dial_result") return DialResult{j.at("ok").get<bool>(), j.at("reason").get<std::string>()};

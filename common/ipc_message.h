@@ -87,6 +87,7 @@ struct Report {
   std::uint64_t tx_bytes = 0;  ///< client -> modem
   std::vector<std::pair<std::string, std::uint64_t>> closed;  ///< close reason -> how many
   bool listening = false;
+  std::vector<std::pair<std::string, std::uint64_t>> counters;  ///< others by name, "accept_limited"; may be absent
   bool operator==(const Report&) const = default;
 };
 

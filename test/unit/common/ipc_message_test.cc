@@ -26,7 +26,7 @@ TEST(IpcMessage, SurvivesTheRoundTrip) {
       DropConnections{"rotation"},
       Stop{Millis{5000}},
       LogFile{},
-      Report{1, 2, 3, 4, {{"client_eof", 5}}, true},
+      Report{1, 2, 3, 4, {{"client_eof", 5}}, true, {{"accept_limited", 6}}},
       DialResult{false, "connect_timeout"},
       DeviceGone{IfIndex{9}},
   };
