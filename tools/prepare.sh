@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # What test/run and tools/demo have in common: the Debian packages, and how to build. Sourced, not run.
 
 # Building, and running what was built.
