@@ -11,6 +11,9 @@ BUILD_PACKAGES=(
 # The clients that tests send through a proxy.
 TEST_PACKAGES=(wget git proxychains4 netcat-openbsd openssh-client openssh-server)
 
+# What runs; the unit tests are built with the sanitizers only.
+PROGRAMS=(dongle-supervisor dongle-worker donglectl dongle-sim)
+
 export CCACHE_SLOPPINESS=pch_defines,time_macros
 
 say() { printf '%s\n' "$*"; }
