@@ -5,8 +5,12 @@
 namespace dongle {
 namespace {
 
-Address ip(std::string_view text) { return Address::parse(text).value(); }
-Prefix prefix(std::string_view text) { return Prefix::parse(text).value(); }
+Address ip(std::string_view text) {
+  return Address::parse(text).value();
+}
+Prefix prefix(std::string_view text) {
+  return Prefix::parse(text).value();
+}
 
 TEST(DhcpLease, ReadsALease) {
   auto event = parse_dhcp_report("bound\t192.168.8.100\t24\t192.168.8.1\t192.168.8.1 8.8.8.8\t86400", {});
@@ -65,15 +69,17 @@ TEST(DhcpLease, RefusesWhatCantBeUsed) {
 TEST(DhcpLease, RefusesTheSubnetsThatTheHostHasElsewhere) {
   const Prefix forbidden[] = {prefix("10.0.0.5/8"), prefix("192.168.8.0/25")};
   const std::pair<const char*, bool> rows[] = {
-      {"bound\t10.1.2.3\t24\t\t\t60", false},         // inside
-      {"bound\t192.168.8.200\t24\t\t\t60", false},    // around
-      {"bound\t192.168.8.200\t25\t\t\t60", true},     // beside
+      {"bound\t10.1.2.3\t24\t\t\t60", false},       // inside
+      {"bound\t192.168.8.200\t24\t\t\t60", false},  // around
+      {"bound\t192.168.8.200\t25\t\t\t60", true},   // beside
       {"bound\t192.168.9.100\t24\t\t\t60", true},
   };
   for (auto [row, good] : rows) {
     auto event = parse_dhcp_report(row, forbidden);
     EXPECT_EQ(event.has_value(), good) << row;
-    if (!event) { EXPECT_EQ(event.error().code, Errc::Refused); }
+    if (!event) {
+      EXPECT_EQ(event.error().code, Errc::Refused);
+    }
   }
 }
 

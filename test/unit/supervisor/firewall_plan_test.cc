@@ -74,7 +74,8 @@ TEST(FirewallPlan, LetsOnlyListedClientsIn) {
 TEST(FirewallPlan, WritesNoEmptyListOfElements) {
   auto plan = two_dongles();
   plan.clients = {Prefix::parse("10.0.0.0/8").value()};
-  EXPECT_THAT(firewall_script(plan).value(), HasSubstr("set clients6 {\n    type ipv6_addr; flags interval; auto-merge\n  }"));
+  EXPECT_THAT(firewall_script(plan).value(),
+              HasSubstr("set clients6 {\n    type ipv6_addr; flags interval; auto-merge\n  }"));
 }
 
 TEST(FirewallPlan, FiltersNoClientsWithoutAListOrWithoutPorts) {
@@ -117,11 +118,10 @@ TEST(FirewallCounters, ReadsWhatNftPrints) {
 }
 
 TEST(FirewallCounters, RefusesWhatIsNoCounterList) {
-  for (const char* bad :
-       {"", "[]", "null", "{}", R"({"nftables": 1})", R"({"nftables": [{"counter": 1}]})",
-        R"({"nftables": [{"counter": {"name": 1, "packets": 1, "bytes": 1}}]})",
-        R"({"nftables": [{"counter": {"name": "a", "packets": -1, "bytes": 1}}]})",
-        R"({"nftables": [{"counter": {"name": "a", "packets": 1}}]})"})
+  for (const char* bad : {"", "[]", "null", "{}", R"({"nftables": 1})", R"({"nftables": [{"counter": 1}]})",
+                          R"({"nftables": [{"counter": {"name": 1, "packets": 1, "bytes": 1}}]})",
+                          R"({"nftables": [{"counter": {"name": "a", "packets": -1, "bytes": 1}}]})",
+                          R"({"nftables": [{"counter": {"name": "a", "packets": 1}}]})"})
     EXPECT_FALSE(parse_counters(bad)) << bad;
 }
 

@@ -12,8 +12,12 @@ namespace {
 
 constexpr std::uint8_t kProtocol = 83;
 
-Address ip(std::string_view text) { return Address::parse(text).value(); }
-Prefix prefix(std::string_view text) { return Prefix::parse(text).value(); }
+Address ip(std::string_view text) {
+  return Address::parse(text).value();
+}
+Prefix prefix(std::string_view text) {
+  return Prefix::parse(text).value();
+}
 
 /// A message put together by hand, with attributes that our own requests never carry.
 class HandMade {
@@ -89,11 +93,27 @@ TEST(NetlinkMessage, ReadsTheRoutesThatItWrites) {
        false, 0, kProtocol},
       {TableId{11}, RouteType::Unicast, prefix("0.0.0.0/0"), ip("10.0.0.1"), IfIndex{7}, ip("192.168.11.100"), false,
        true, 0, kProtocol},
-      {TableId{11}, RouteType::Unreachable, prefix("0.0.0.0/0"), std::nullopt, {}, std::nullopt, false, false,
-       4278198272, kProtocol},
+      {TableId{11},
+       RouteType::Unreachable,
+       prefix("0.0.0.0/0"),
+       std::nullopt,
+       {},
+       std::nullopt,
+       false,
+       false,
+       4278198272,
+       kProtocol},
       {TableId{11}, RouteType::Unicast, prefix("::/0"), ip("fe80::1"), IfIndex{7}, ip("fd00::2"), false, false, 1,
        kProtocol},
-      {TableId{1000}, RouteType::Prohibit, prefix("fd00::/64"), std::nullopt, {}, std::nullopt, false, false, 1,
+      {TableId{1000},
+       RouteType::Prohibit,
+       prefix("fd00::/64"),
+       std::nullopt,
+       {},
+       std::nullopt,
+       false,
+       false,
+       1,
        kProtocol},
   };
   auto parse = [](const nlmsghdr& message) { return parse_route(message, kProtocol); };
@@ -105,8 +125,9 @@ TEST(NetlinkMessage, ReadsTheRoutesThatItWrites) {
 }
 
 TEST(NetlinkMessage, PassesOverForeignRoutesButDefaultsOfTheMainTable) {
-  Route route{kMainTable, RouteType::Unicast, prefix("10.0.0.0/8"), ip("10.0.0.1"), IfIndex{7}, std::nullopt, false,
-              false,      0,                  3};
+  Route route{
+      kMainTable, RouteType::Unicast, prefix("10.0.0.0/8"), ip("10.0.0.1"), IfIndex{7}, std::nullopt, false, false, 0,
+      3};
   auto parse = [&] { return parse_route(header_of(route_request(route, true)), kProtocol); };
   EXPECT_FALSE(parse());
   route.destination = prefix("0.0.0.0/0");
