@@ -11,7 +11,7 @@ namespace dongle::ctl {
 namespace {
 
 constexpr Millis kRedraw{1000};
-constexpr const char* kClearScreen = "\033[H\033[2J\033[3J";
+constexpr const char* kClearScreen = "\033[H\033[J";
 
 Json status_request(const CommandLine& line, const char* verb) {
   Json request{{"verb", verb}};
