@@ -37,6 +37,7 @@ std::optional<NetlinkEvent> read_link(Bytes payload, bool gone) {
   // Other families speak of a device's part in a bridge, which it may leave without going.
   if (!info || info->ifi_family != AF_UNSPEC) return std::nullopt;
   auto name = find_attribute(skip(payload, NLMSG_ALIGN(sizeof(ifinfomsg))), IFLA_IFNAME);
+  if (name.empty()) return std::nullopt;
   auto* text = reinterpret_cast<const char*>(name.data());
   return LinkSeen{IfIndex{info->ifi_index}, std::string(text, strnlen(text, name.size())), gone};
 }

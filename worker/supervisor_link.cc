@@ -49,11 +49,14 @@ void SupervisorLink::try_connect() {
       fd = connect_in(directory.get());
   }
   if (!fd) {
+    // Not at once: while it restarts there is nothing to tell.
+    if (delay_ == kLastRetry && !std::exchange(told_unreachable_, true)) handlers_.unreachable(fd.error());
     retry_.start(delay_, [this] { try_connect(); });
     delay_ = std::min(delay_ * 2, kLastRetry);
     return;
   }
   delay_ = kFirstRetry;
+  told_unreachable_ = false;
   channel_ = std::make_unique<IpcChannel>(
       loop_, std::move(*fd),
       IpcChannel::Handlers{[this](IpcMessage message, std::vector<UniqueFd> fds) {

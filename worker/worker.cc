@@ -47,6 +47,7 @@ struct Worker::Impl {
   SessionTable sessions;
   SupervisorLink link;
   std::unique_ptr<DeviceWatch> device_watch;
+  std::vector<Address> dns_servers;
   std::vector<std::uint16_t> ports;
   std::vector<std::unique_ptr<Listener>> listeners;
   DialReport dial_report;
@@ -93,6 +94,10 @@ struct Worker::Impl {
             [this](const Error& error) {
               log_event(LogEvent::supervisor_lost, {{"dongle", options.id}, {"error", error.message()}});
             },
+        .unreachable =
+            [this](const Error& error) {
+              log_event(LogEvent::supervisor_unreachable, {{"dongle", options.id}, {"error", error.message()}});
+            },
     };
   }
 
@@ -103,6 +108,7 @@ struct Worker::Impl {
                    [this](const std::string& name) {
                      log_event(LogEvent::device_renamed, {{"dongle", options.id}, {"iface", name}});
                      context.egress.device = name;
+                     resolver.set_egress(context.egress, dns_servers);
                    },
                .addresses = [this](const std::set<Address>& all) { context.guard.set_host_addresses(all); }});
     if (!watch) return std::unexpected(std::move(watch).error());
@@ -162,7 +168,8 @@ struct Worker::Impl {
       egress = {};
     }
     Egress before = std::exchange(context.egress, egress);
-    resolver.set_egress(egress, setup.dns_servers);
+    dns_servers = setup.dns_servers;
+    resolver.set_egress(egress, dns_servers);
     if (before.is_usable() && before != egress) {
       bool same_device = is_there && before.ifindex == egress.ifindex;
       // A rename moves no connection, a new address leaves the old ones without a way back.
