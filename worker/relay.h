@@ -27,7 +27,7 @@ class Relay : Poller::Sink {
     std::string to_server;  ///< what the client sent already
     std::optional<http::BodyFramer> body;  ///< set: only these bytes of the client's go to the server
   };
-  /// The connection is over: client_eof and server_eof say who closed first. May destroy the Relay.
+  /// The connection is over: client_eof and server_eof say who closed first. Destroys the Relay.
   using Finished = std::function<void(CloseReason)>;
 
   /// buffer: kReadSize bytes shared by all relays of the loop. counters: where bytes are counted, null: nowhere.
