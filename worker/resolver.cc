@@ -207,12 +207,12 @@ struct Resolver::Impl {
   }
 
   Result<std::vector<Address>> verdict(const Lookup& lookup) const {
+    if (lookup.failure == ARES_EDESTRUCTION) return fail(Errc::Cancelled, "{}: the way out changed", lookup.name);
     std::vector<Address> all = lookup.v4;
     all.insert(all.end(), lookup.v6.begin(), lookup.v6.end());
     if (!all.empty()) return all;
     if (lookup.failure == ARES_SUCCESS) return fail(Errc::NotFound, "{}: no such name", lookup.name);
     if (lookup.failure == ARES_ETIMEOUT) return fail(Errc::Timeout, "{}: the name servers don't answer", lookup.name);
-    if (lookup.failure == ARES_EDESTRUCTION) return fail(Errc::Cancelled, "{}: the way out changed", lookup.name);
     if (bind_failed) return fail(Errc::Unreachable, "{}: no device to ask through", lookup.name);
     return fail(Errc::Io, "{}: {}", lookup.name, ares_strerror(lookup.failure));
   }
@@ -246,7 +246,10 @@ void Resolver::set_egress(const Egress& egress, const std::vector<Address>& serv
   impl_->servers = servers;
 }
 
-void Resolver::flush() { impl_->cache.clear(); }
+void Resolver::flush() {
+  impl_->close_channel();
+  impl_->cache.clear();
+}
 
 const std::vector<Address>* Resolver::find(const std::string& name) { return impl_->cache.find(name, UvLoop::now()); }
 

@@ -19,6 +19,7 @@ CloseReason resolve_failure(const Error& error) {
     case Errc::Timeout: return CloseReason::dns_timeout;
     case Errc::Unreachable: return CloseReason::no_device;
     case Errc::Full: return CloseReason::no_resources;
+    case Errc::Cancelled: return CloseReason::interrupted;
     case Errc::InvalidArgument:
     case Errc::Exists:
     case Errc::Busy:
@@ -26,8 +27,7 @@ CloseReason resolve_failure(const Error& error) {
     case Errc::Permission:
     case Errc::Unsupported:
     case Errc::Protocol:
-    case Errc::Io:
-    case Errc::Cancelled: return CloseReason::dns_failed;
+    case Errc::Io: return CloseReason::dns_failed;
   }
   return CloseReason::dns_failed;
 }
