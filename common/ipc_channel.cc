@@ -7,6 +7,34 @@
 
 namespace dongle {
 
+Result<IpcPacket> receive_ipc(int fd) {
+  IpcPacket packet;
+  packet.bytes.resize(kIpcMaxMessage);
+  iovec iov{packet.bytes.data(), packet.bytes.size()};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kIpcMaxFds)];
+  msghdr msg{};
+  msg.msg_iov = &iov;
+  msg.msg_iovlen = 1;
+  msg.msg_control = control;
+  msg.msg_controllen = sizeof control;
+  ssize_t n;
+  do n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+  while (n < 0 && errno == EINTR);
+  if (n < 0) return fail_errno(errno, "worker.sock: receive");
+  for (cmsghdr* c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+    for (std::size_t k = 0; k < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); ++k) {
+      int one;
+      std::memcpy(&one, CMSG_DATA(c) + k * sizeof(int), sizeof one);
+      packet.fds.emplace_back(one);
+    }
+  }
+  if (n == 0) return fail(Errc::Cancelled, "worker.sock: closed by the other side");
+  if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) return fail(Errc::Protocol, "worker.sock: message over the size limit");
+  packet.bytes.resize(static_cast<std::size_t>(n));
+  return packet;
+}
+
 struct IpcChannel::Impl : std::enable_shared_from_this<Impl> {
   UniqueFd fd;
   Handlers handlers;
@@ -26,34 +54,13 @@ struct IpcChannel::Impl : std::enable_shared_from_this<Impl> {
     auto self = shared_from_this();
     // Bounded, so that a chatty peer can't keep the loop to itself.
     for (int i = 0; i < 16 && !dead; ++i) {
-      std::string packet(kIpcMaxMessage, '\0');
-      iovec iov{packet.data(), packet.size()};
-      alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kIpcMaxFds)];
-      msghdr msg{};
-      msg.msg_iov = &iov;
-      msg.msg_iovlen = 1;
-      msg.msg_control = control;
-      msg.msg_controllen = sizeof control;
-      ssize_t n = recvmsg(fd.get(), &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-      if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-      std::vector<UniqueFd> fds;
-      for (cmsghdr* c = n >= 0 ? CMSG_FIRSTHDR(&msg) : nullptr; c; c = CMSG_NXTHDR(&msg, c)) {
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
-        std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (std::size_t k = 0; k < count; ++k) {
-          int one;
-          std::memcpy(&one, CMSG_DATA(c) + k * sizeof(int), sizeof one);
-          fds.emplace_back(one);
-        }
-      }
-      if (n < 0) return close_with(Error{errc_from_errno(errno), errno, "worker.sock: receive"});
-      if (n == 0) return close_with(Error{Errc::Cancelled, 0, "worker.sock: closed by the other side"});
-      if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
-        return close_with(Error{Errc::Protocol, 0, "worker.sock: message over the size limit"});
-      packet.resize(static_cast<std::size_t>(n));
-      auto message = decode_ipc(packet);
+      auto packet = receive_ipc(fd.get());
+      if (!packet && packet.error().sys == EAGAIN) return;
+      if (!packet) return close_with(packet.error());
+      auto message = decode_ipc(packet->bytes);
       if (!message) return close_with(message.error());
-      if (handlers.on_message) handlers.on_message(std::move(*message), std::move(fds));
+      auto on_message = handlers.on_message;  // a copy: the handler may destroy the channel
+      if (on_message) on_message(std::move(*message), std::move(packet->fds));
     }
   }
 };

@@ -10,6 +10,14 @@
 
 namespace dongle {
 
+/// One packet as it came, with its descriptors.
+struct IpcPacket {
+  std::string bytes;
+  std::vector<UniqueFd> fds;
+};
+/// Reads one packet without blocking. sys == EAGAIN: none there now. Cancelled: the other side has closed.
+Result<IpcPacket> receive_ipc(int fd);
+
 /// One side of a worker.sock connection. Messages arrive whole with their descriptors; sending never blocks.
 class IpcChannel {
  public:

@@ -1,0 +1,185 @@
+#include "supervisor/control_server.h"
+
+#include <grp.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include <nlohmann/json.hpp>
+
+#include "common/log.h"
+
+namespace dongle {
+namespace {
+
+constexpr std::size_t kMaxClients = 64;
+constexpr std::size_t kMaxRequest = 64 * 1024;
+constexpr std::size_t kMaxUnread = 4 * 1024 * 1024;
+
+}  // namespace
+
+struct ControlServer::Call::Client {
+  UniqueFd fd;
+  std::string input;
+  std::string output;
+  bool busy = false;     // a request is under way; the next waits in `input`
+  bool closing = false;  // answered for the last time: goes when the output is gone
+  bool dead = false;
+  std::unique_ptr<Poll> poll;
+  std::function<void()> next_request;
+
+  void send_line(const Json& line) {
+    if (dead) return;
+    output += dump_json(line);
+    output += '\n';
+    if (output.size() > kMaxUnread) {
+      log_event(LogEvent::control_client_cut_off, {{"reason", "it doesn't read its answers"}});
+      dead = true;
+      return;
+    }
+    flush(*this);
+  }
+};
+
+void ControlServer::Call::progress(const std::string& text) {
+  if (auto client = client_.lock(); client && !answered_) client->send_line({{"progress", text}});
+}
+
+void ControlServer::Call::event(const std::string& name, const Json& result) {
+  if (auto client = client_.lock(); client && !answered_) client->send_line({{"event", name}, {"result", result}});
+}
+
+void ControlServer::Call::reply(const Json& result) {
+  auto client = client_.lock();
+  if (!client || std::exchange(answered_, true)) return;
+  client->busy = false;
+  client->send_line({{"ok", true}, {"result", result}});
+  client->next_request();
+}
+
+void ControlServer::Call::reply_error(const std::string& code, const std::string& message, const Json& more) {
+  auto client = client_.lock();
+  if (!client || std::exchange(answered_, true)) return;
+  Json error = {{"code", code}, {"message", message}};
+  if (more.is_object()) error.update(more);
+  client->busy = false;
+  client->send_line({{"ok", false}, {"error", error}});
+  client->next_request();
+}
+
+bool ControlServer::Call::is_connected() const {
+  auto client = client_.lock();
+  return client && !client->dead;
+}
+
+Result<std::unique_ptr<ControlServer>> ControlServer::listen(UvLoop& loop, const std::string& path, Handler handler) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path)
+    return fail(Errc::InvalidArgument, "{}: longer than the {} bytes of a socket's path; choose a shorter runtime_dir", path,
+                sizeof address.sun_path - 1);
+  path.copy(address.sun_path, path.size());
+  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return fail_errno(errno, "control.sock");
+  unlink(path.c_str());
+  // Closed to everyone until its group stands.
+  mode_t old = umask(0177);
+  int bound = bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address);
+  int sys = errno;
+  umask(old);
+  if (bound != 0) return fail_errno(sys, "{}", path);
+  if (const group* g = getgrnam("dongle")) (void)!chown(path.c_str(), static_cast<uid_t>(-1), g->gr_gid);
+  if (chmod(path.c_str(), 0660) != 0 || ::listen(fd.get(), 64) != 0) return fail_errno(errno, "{}", path);
+  return std::unique_ptr<ControlServer>(new ControlServer(loop, std::move(fd), path, std::move(handler)));
+}
+
+ControlServer::ControlServer(UvLoop& loop, UniqueFd listener, std::string path, Handler handler)
+    : loop_(loop), listener_(std::move(listener)), path_(std::move(path)), handler_(std::move(handler)),
+      poll_(loop, listener_.get(), UV_READABLE, [this](int, int) { accept_all(); }) {}
+
+ControlServer::~ControlServer() { unlink(path_.c_str()); }
+
+void ControlServer::accept_all() {
+  for (;;) {
+    UniqueFd fd(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!fd) return;
+    if (clients_.size() >= kMaxClients) {
+      static constexpr std::string_view kFull =
+          "{\"ok\":false,\"error\":{\"code\":\"busy\",\"message\":\"too many control connections\"}}\n";
+      (void)!send(fd.get(), kFull.data(), kFull.size(), MSG_NOSIGNAL);
+      continue;
+    }
+    auto client = std::make_shared<Call::Client>();
+    client->fd = std::move(fd);
+    std::weak_ptr<Call::Client> weak = client;
+    client->next_request = [this, weak] {
+      if (auto c = weak.lock()) take_requests(c);
+    };
+    client->poll = std::make_unique<Poll>(loop_, client->fd.get(), UV_READABLE, [this, weak](int, int events) {
+      if (auto c = weak.lock()) on_ready(c, events);
+    });
+    clients_.push_back(std::move(client));
+  }
+}
+
+void ControlServer::on_ready(const std::shared_ptr<Call::Client>& client, int) {
+  flush(*client);
+  char buffer[16 * 1024];
+  for (int i = 0; i < 8 && !client->dead && !client->closing; ++i) {
+    ssize_t n = recv(client->fd.get(), buffer, sizeof buffer, 0);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) break;
+    if (n <= 0) {
+      client->dead = true;
+      break;
+    }
+    client->input.append(buffer, static_cast<std::size_t>(n));
+    take_requests(client);
+    if (!client->closing && client->input.size() > kMaxRequest) {
+      client->closing = true;
+      client->send_line({{"ok", false}, {"error", {{"code", "invalid_request"}, {"message", "a request line is at most 64 KiB"}}}});
+    }
+  }
+  if (client->dead || (client->closing && client->output.empty())) {
+    clients_.remove(client);
+    return;
+  }
+  client->poll->set_events((client->closing ? 0 : UV_READABLE) | (client->output.empty() ? 0 : UV_WRITABLE));
+}
+
+void ControlServer::take_requests(const std::shared_ptr<Call::Client>& client) {
+  while (!client->busy && !client->dead && !client->closing) {
+    auto end = client->input.find('\n');
+    if (end == std::string::npos) return;
+    std::string line = client->input.substr(0, end);
+    client->input.erase(0, end + 1);
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    auto call = std::make_shared<Call>();
+    call->client_ = client;
+    client->busy = true;
+    auto request = parse_json(line);
+    if (!request || !request->is_object() || json_string(*request, "verb").empty())
+      call->reply_error("invalid_request", request ? "a request is an object with a \"verb\"" : request.error().message());
+    else
+      handler_(*request, call);
+  }
+}
+
+void ControlServer::flush(Call::Client& client) {
+  while (!client.output.empty() && !client.dead) {
+    ssize_t n = send(client.fd.get(), client.output.data(), client.output.size(), MSG_NOSIGNAL);
+    if (n > 0) {
+      client.output.erase(0, static_cast<std::size_t>(n));
+    } else if (n < 0 && errno == EAGAIN) {
+      client.poll->set_events(UV_READABLE | UV_WRITABLE);
+      return;
+    } else if (n < 0 && errno != EINTR) {
+      client.dead = true;
+    }
+  }
+  // A dead client's descriptor reports itself readable, which removes it.
+}
+
+}  // namespace dongle

@@ -1,0 +1,801 @@
+#include "supervisor/dongle.h"
+
+
+#include <algorithm>
+#include <fstream>
+
+#include <nlohmann/json.hpp>
+
+#include "common/log.h"
+#include "supervisor/modem_view.h"
+
+namespace dongle {
+namespace {
+
+// What the modem said is good for this long; a diagnosis right after a suspicion asks only once.
+constexpr Millis kModemViewFresh = Seconds(3);
+constexpr Millis kPublicIpRefresh = std::chrono::minutes(5);
+constexpr Millis kServingDeadline = Seconds(10);
+// An operator who stops a dongle gives its connections this long.
+constexpr Millis kStopDrain = Seconds(0);
+constexpr std::size_t kMaxDnsServers = 4;
+
+HealthPolicy health_policy(const ProbeConfig& c) { return {c.interval, c.down_after, c.up_after}; }
+LadderPolicy ladder_policy(const RecoveryConfig& c) { return {c.enabled, c.stages, c.settle, c.retry_after}; }
+
+Json or_null(const std::optional<Address>& address) { return address ? Json(address->to_string()) : Json(); }
+Json or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
+
+// The first line of the password file. Unreadable: no password; load_config has said so already.
+std::string read_password(const std::string& file) {
+  std::string line;
+  if (!file.empty()) {
+    std::ifstream in(file);
+    std::getline(in, line);
+    while (!line.empty() && (line.back() == '\r' || line.back() == '\n')) line.pop_back();
+  }
+  return line;
+}
+
+}  // namespace
+
+std::optional<Endpoint> modem_endpoint(const DongleConfig& config, const std::optional<Address>& gateway) {
+  // "http://192.168.8.1" or with a port; config_parse lets nothing else through.
+  std::string url = config.modem.url;
+  if (url.empty()) return gateway ? std::optional(Endpoint{*gateway, 80}) : std::nullopt;
+  std::uint16_t port = 80;
+  if (url.starts_with("http://")) url = url.substr(7);
+  url = url.substr(0, url.find('/'));
+  if (auto both = Endpoint::parse(url)) return *both;
+  if (url.starts_with('[') && url.ends_with(']')) url = url.substr(1, url.size() - 2);
+  auto address = Address::parse(url);
+  return address ? std::optional(Endpoint{*address, port}) : std::nullopt;
+}
+
+const char* to_string(DongleState state) {
+  switch (state) {
+    case DongleState::Absent: return "absent";
+    case DongleState::Starting: return "starting";
+    case DongleState::Online: return "online";
+    case DongleState::Degraded: return "degraded";
+    case DongleState::Recovering: return "recovering";
+    case DongleState::Rotating: return "rotating";
+    case DongleState::NoService: return "no_service";
+    case DongleState::Failed: return "failed";
+    case DongleState::Stopped: return "stopped";
+  }
+  return "unknown";
+}
+
+Dongle::Dongle(DongleServices services, const Config& config, const DongleConfig& dongle)
+    : services_(std::move(services)), config_(dongle), proxy_(config.proxy), probe_config_(config.probe),
+      rotation_config_(config.rotation),
+      worker_(services_.loop, services_.launcher, dongle.id, services_.log_dir + fmt::format("/{}.log", dongle.id),
+              {[this] { on_worker_ready(); }, [this](const std::string&) { note_state(); },
+               [this](const DialResult& r) { on_dial(r); }, [this] { note_state(); }}),
+      health_(health_policy(config.probe)), ladder_(ladder_policy(config.recovery)),
+      prober_(services_.loop, services_.curl, config.probe, [this] { return worker_.open_probe(); }),
+      since_(std::chrono::system_clock::now()), probe_timer_(services_.loop), ladder_timer_(services_.loop),
+      sample_timer_(services_.loop), serving_timer_(services_.loop), action_timer_(services_.loop),
+      traffic_since_(since_) {
+  sample_timer_.repeat(Seconds(1), [this] { sample_traffic(); });
+}
+
+Dongle::~Dongle() = default;
+
+void Dongle::configure(const Config& config, const DongleConfig& dongle) {
+  if (!(config.probe == probe_config_)) health_ = Health(health_policy(config.probe));
+  config_ = dongle;
+  proxy_ = config.proxy;
+  probe_config_ = config.probe;
+  rotation_config_ = config.rotation;
+  prober_.set_config(config.probe);
+  ladder_.set_policy(ladder_policy(config.recovery));
+  set_network(network_);
+  schedule_probe();
+}
+
+// ---------------------------------------------------------------------------------------------- network and worker
+
+void Dongle::set_network(const DongleNetwork& network) {
+  bool new_device = network.ifindex != network_.ifindex;
+  bool new_address = network.v4 != network_.v4 || network.gateway_v4 != network_.gateway_v4;
+  network_ = network;
+  if (new_device) {
+    health_.reset();
+    prober_.cancel();
+    public_ip_.reset();
+    modem_view_.reset();
+    // Gone while nothing was wrong: an incident of its own. During a ladder run (a reboot) it belongs to that run.
+    if (!network_.present() && state_ == DongleState::Online && !services_.incidents.ongoing(config_.id)) {
+      Incident& incident = services_.incidents.open(config_.id, "the network device disappeared");
+      incident.fault = to_string(Fault::InterfaceGone);
+      incident.evidence = "the network device is gone";
+      incident_began_ = UvLoop::now();
+      services_.incidents.save();
+    }
+  }
+  if (auto endpoint = modem_endpoint(config_, network_.gateway_v4); has_api() && network_.present() && endpoint) {
+    HilinkTarget target{network_.device, *endpoint, config_.modem.username, read_password(config_.modem.password_file)};
+    if (!client_) {
+      client_ = std::make_unique<HilinkClient>(services_.loop, services_.curl, target);
+      actions_ = std::make_unique<ModemActions>(services_.loop, *client_, services_.intents, config_.id);
+    } else if (new_device || new_address || !(client_->target() == target)) {
+      client_->set_target(target);
+    }
+    // A crash or an unplugging in the middle of an action may have left the modem half way.
+    if (network_.usable() && services_.intents.pending(config_.id) && !actions_->is_busy() && !rotation_)
+      actions_->undo_pending([this](Result<std::string> undone) {
+        log_event(LogEvent::intent_undone,
+                  {{"dongle", config_.id}, {"outcome", undone ? *undone : "failed: " + undone.error().message()}});
+      });
+  }
+  update_worker();
+  schedule_probe();
+  note_state();
+}
+
+void Dongle::set_denied_destinations(std::vector<Address> addresses) {
+  if (addresses == denied_) return;
+  denied_ = std::move(addresses);
+  update_worker();
+}
+
+Setup Dongle::worker_setup() const {
+  Setup setup;
+  if (network_.present()) {
+    setup.device = network_.device;
+    setup.ifindex = network_.ifindex;
+    if (network_.v4) setup.source_v4 = network_.v4->address;
+    if (network_.v6) setup.source_v6 = network_.v6->address;
+    setup.dns_servers = network_.dns;
+    if (setup.dns_servers.empty() && network_.gateway_v4) setup.dns_servers.push_back(*network_.gateway_v4);
+    for (const Address& server : modem_dns_)
+      if (std::ranges::find(setup.dns_servers, server) == setup.dns_servers.end()) setup.dns_servers.push_back(server);
+    if (setup.dns_servers.size() > kMaxDnsServers) setup.dns_servers.resize(kMaxDnsServers);
+  }
+  setup.clients = proxy_.clients;
+  setup.allow_destinations = proxy_.allow_destinations;
+  setup.denied_destinations = denied_;
+  setup.refuse_clients = !proxy_.users_file.empty();
+  setup.max_connections = proxy_.max_connections;
+  setup.max_connections_per_client = proxy_.max_connections_per_client;
+  setup.connect_timeout = proxy_.connect_timeout;
+  setup.handshake_timeout = proxy_.handshake_timeout;
+  setup.idle_timeout = proxy_.idle_timeout;
+  return setup;
+}
+
+void Dongle::update_worker() {
+  if (stopped_ || shutting_down_) return;
+  worker_.serve(Endpoint{proxy_.listen_address, static_cast<std::uint16_t>(config_.socks5_port)}, worker_setup());
+}
+
+void Dongle::on_worker_ready() {
+  serving_timer_.stop();
+  for (auto& done : std::exchange(waiting_for_service_, {})) done(std::nullopt);
+  schedule_probe();
+  note_state();
+}
+
+// ---------------------------------------------------------------------------------------------------------- health
+
+bool Dongle::may_probe() const {
+  return !stopped_ && !shutting_down_ && network_.present() && !rotation_ && ladder_.state() != Ladder::State::Acting;
+}
+
+void Dongle::schedule_probe() {
+  if (!may_probe() || prober_.is_probing()) return;
+  auto wait = std::chrono::ceil<Millis>(health_.next_probe_at() - UvLoop::now());
+  // An action has to prove itself: look often. Otherwise the health says how urgent it is.
+  if (ladder_.state() == Ladder::State::Settling) wait = std::min(wait, Millis{500});
+  if (ladder_.state() == Ladder::State::Waiting || ladder_.state() == Ladder::State::NoService)
+    wait = std::max(wait, std::min(probe_config_.interval, Millis{5000}));
+  probe_timer_.start(std::max(wait, Millis{0}), [this] { run_probe(); });
+}
+
+void Dongle::run_probe() {
+  if (!may_probe()) return;
+  if (network_.usable() && worker_.is_ready()) {
+    prober_.probe([this](Result<void> outcome) { on_probe(outcome); });
+    return;
+  }
+  // Not able to ask yet. What takes longer than a probe may take counts as one that failed.
+  std::string why = !worker_.is_ready() ? (worker_.trouble().empty() ? "the worker isn't ready" : worker_.trouble())
+                    : network_.trouble.empty() ? "the network device isn't ready"
+                                               : network_.trouble;
+  probe_timer_.start(probe_config_.timeout, [this, why] {
+    if (!may_probe()) return;
+    if (network_.usable() && worker_.is_ready()) return run_probe();
+    on_probe(fail(Errc::Unreachable, "{}", why));
+  });
+}
+
+void Dongle::on_probe(const Result<void>& outcome) {
+  log_event(LogEvent::probe_done, {{"dongle", config_.id}, {"ok", outcome.has_value()},
+                                   {"reason", outcome ? "" : outcome.error().message()}});
+  health_.on_probe(outcome.has_value(), outcome ? "" : outcome.error().message(), UvLoop::now());
+  on_evidence(outcome.has_value());
+}
+
+void Dongle::on_dial(const DialResult& result) {
+  if (!may_probe()) return;
+  health_.on_dial(result.ok, result.reason, UvLoop::now());
+  on_evidence(result.ok);
+}
+
+void Dongle::on_evidence(bool success) {
+  auto now = UvLoop::now();
+  if (success) {
+    follow(ladder_.traffic_ok(now));
+    if (health_.verdict() == Verdict::Up && (!public_ip_ || now - public_ip_at_ > kPublicIpRefresh)) learn_public_ip();
+  } else if (health_.verdict() == Verdict::Down) {
+    if (!services_.incidents.ongoing(config_.id) && ladder_.state() == Ladder::State::Idle) {
+      Incident& incident = services_.incidents.open(config_.id, health_.reason());
+      incident_began_ = now;
+      incident.fault = "unknown";
+      services_.incidents.save();
+      log_event(LogEvent::dongle_down, {{"dongle", config_.id}, {"reason", health_.reason()}});
+    }
+    follow(ladder_.down(now));
+  } else if (health_.verdict() == Verdict::Suspect && has_api() && network_.usable()) {
+    // The modem may know already; its word settles the suspicion without waiting for the remaining probes.
+    ask_modem([this](const ModemView& view) {
+      bool says_disconnected = view.api == ModemView::Api::Answered && (!view.connected || view.data_switch == false);
+      if (!says_disconnected || health_.verdict() != Verdict::Suspect || !may_probe()) return;
+      health_.on_modem_disconnected();
+      on_evidence(false);
+    });
+  }
+  note_state();
+  schedule_probe();
+}
+
+void Dongle::learn_public_ip() {
+  public_ip_at_ = UvLoop::now();
+  prober_.fetch_public_ip(probe_config_.timeout, [this](Result<Address> address) {
+    if (!address) {
+      public_ip_at_ = {};  // the next success asks again
+      log_event(LogEvent::public_ip_unknown, {{"dongle", config_.id}, {"reason", address.error().message()}});
+      return;
+    }
+    if (public_ip_ != *address)
+      log_event(LogEvent::public_ip_seen, {{"dongle", config_.id}, {"address", address->to_string()},
+                                           {"before", public_ip_ ? public_ip_->to_string() : "-"}});
+    public_ip_ = *address;
+    services_.on_changed(config_.id);
+  });
+  if (has_api() && modem_dns_.empty() && client_)
+    ask_modem([](const ModemView&) {});
+}
+
+// ---------------------------------------------------------------------------------------------------------- ladder
+
+void Dongle::follow(const Decision& decision) {
+  note_steps();
+  switch (decision.kind) {
+    case Decision::Kind::None: break;
+    case Decision::Kind::Diagnose:
+      if (!services_.incidents.ongoing(config_.id)) {
+        services_.incidents.open(config_.id, recovery_done_ ? "an operator asked for a recovery" : "still failing: " + health_.reason());
+        incident_began_ = UvLoop::now();
+      }
+      modem_view_at_ = {};  // after an action, what the modem said before is old
+      gather_evidence([this](const Evidence& seen) {
+        Diagnosis diagnosis = diagnose(seen);
+        if (Incident* incident = services_.incidents.ongoing(config_.id);
+            incident && (incident->evidence.empty() || incident->steps.empty())) {
+          incident->fault = to_string(diagnosis.fault);
+          incident->evidence = diagnosis.evidence;
+        }
+        log_event(LogEvent::ladder_diagnosis, {{"dongle", config_.id}, {"fault", to_string(diagnosis.fault)},
+                                               {"entry", diagnosis.entry ? to_string(*diagnosis.entry) : "none"},
+                                               {"evidence", diagnosis.evidence}});
+        if (recovery_progress_) recovery_progress_(std::string("diagnosis: ") + diagnosis.evidence);
+        ladder_.set_obstacles(obstacles());
+        follow(ladder_.diagnosed(diagnosis, UvLoop::now()));
+      });
+      break;
+    case Decision::Kind::Act: act(decision.action); break;
+    case Decision::Kind::Recovered: {
+      log_event(LogEvent::dongle_recovered, {{"dongle", config_.id}});
+      end_incident("recovered");
+      finish_recovery("recovered");
+      break;
+    }
+    case Decision::Kind::GiveUp: {
+      auto wait = std::chrono::duration_cast<Millis>(*ladder_.next_deadline() - UvLoop::now());
+      log_event(LogEvent::ladder_exhausted, {{"dongle", config_.id}, {"retry_in", format_duration(wait)}});
+      end_incident("failed");
+      finish_recovery("failed");
+      break;
+    }
+    case Decision::Kind::NoService:
+      log_event(LogEvent::dongle_no_service, {{"dongle", config_.id}, {"evidence", ladder_.diagnosis().evidence}});
+      end_incident("no_service");
+      finish_recovery("no_service");
+      break;
+  }
+  schedule_ladder();
+  schedule_probe();
+  note_state();
+}
+
+void Dongle::schedule_ladder() {
+  auto deadline = ladder_.next_deadline();
+  if (!deadline) return ladder_timer_.stop();
+  auto wait = std::chrono::ceil<Millis>(*deadline - UvLoop::now());
+  ladder_timer_.start(std::max(wait, Millis{0}), [this] { follow(ladder_.tick(UvLoop::now())); });
+}
+
+void Dongle::act(Action action) {
+  log_event(LogEvent::ladder_step, {{"dongle", config_.id}, {"stage", to_string(stage_of(action))},
+                                    {"action", to_string(action)}, {"reason", ladder_.steps().back().reason}});
+  if (recovery_progress_) recovery_progress_(fmt::format("{}: {}", to_string(stage_of(action)), to_string(action)));
+  prober_.cancel();
+  probe_timer_.stop();
+  auto done = [this](Result<std::string> outcome) {
+    // What was asked for before the action has ended proves nothing about it.
+    health_.reset();
+    follow(ladder_.action_done(outcome.has_value(), outcome ? *outcome : outcome.error().message(), UvLoop::now()));
+  };
+  switch (action) {
+    case Action::RouteReset: {
+      auto reset = services_.reset_routes(config_.id);
+      // From the loop: the ladder is in the middle of its decision.
+      action_timer_.start(Millis{0}, [done, reset] {
+        done(reset ? Result<std::string>("addresses, routes, rules and the firewall were put in place again")
+                   : std::unexpected(reset.error()));
+      });
+      break;
+    }
+    case Action::DataSwitch:
+      worker_.drop_connections("rotation");
+      actions_->cycle_data_switch(rotation_config_.off_time, done);
+      break;
+    case Action::NetworkMode: actions_->cycle_network_mode(done); break;
+    case Action::Reboot: actions_->reboot(done); break;
+    case Action::UsbRebind:
+    case Action::PortPower:
+    case Action::HubPower: CHECK(false && "obstacles() rules these out");
+  }
+}
+
+Obstacles Dongle::obstacles() const {
+  Obstacles found;
+  if (!network_.present()) found[Action::RouteReset] = "there is no network device";
+  std::string api;
+  if (!has_api())
+    api = "the modem has no API (modem.type: none)";
+  else if (!client_ || !network_.present())
+    api = "there is no network device to reach the modem's API by";
+  else if (ladder_.state() == Ladder::State::Diagnosing && modem_view_ && modem_view_->api == ModemView::Api::NoAnswer)
+    api = "the modem's API gives no answer: " + modem_view_->api_error;
+  if (!api.empty())
+    for (Action action : {Action::DataSwitch, Action::NetworkMode, Action::Reboot}) found[action] = api;
+  const char* no_usb = config_.usb_path.empty() ? "no usb_path is configured" : "this version can't act on USB yet";
+  for (Action action : {Action::UsbRebind, Action::PortPower, Action::HubPower}) found[action] = no_usb;
+  return found;
+}
+
+void Dongle::gather_evidence(std::function<void(const Evidence&)> done) {
+  Evidence seen;
+  seen.interface_present = network_.present();
+  seen.link_up = network_.link_up;
+  seen.has_address = network_.has_address();
+  seen.routes_in_force = network_.routes_in_force;
+  seen.probe_failure = health_.reason();
+  if (!has_api() || !client_ || !network_.usable()) {
+    // From the loop, as with a modem that answers: callers are in the middle of a decision.
+    modem_view_.reset();
+    action_timer_.start(Millis{0}, [seen, done = std::move(done)] { done(seen); });
+    return;
+  }
+  ask_modem([seen, done = std::move(done)](const ModemView& view) mutable {
+    seen.modem = view;
+    done(seen);
+  });
+}
+
+void Dongle::ask_modem(std::function<void(const ModemView&)> done) {
+  if (modem_view_ && UvLoop::now() - modem_view_at_ < kModemViewFresh) {
+    ModemView view = *modem_view_;
+    return done(view);
+  }
+  waiting_for_view_.push_back(std::move(done));
+  if (waiting_for_view_.size() > 1) return;
+  // One after the other in the client's queue; the first decides whether the others are worth asking.
+  client_->read_status([this](Result<ModemStatus> status) {
+    auto answer = [this, status](const Result<bool>& data_switch, const Result<PinStatus>& pin) {
+      modem_view_ = modem_view(status, data_switch, pin);
+      modem_view_at_ = UvLoop::now();
+      if (status && status->dns != modem_dns_) {
+        modem_dns_ = status->dns;
+        update_worker();
+      }
+      ModemView view = *modem_view_;
+      for (auto& waiting : std::exchange(waiting_for_view_, {})) waiting(view);
+    };
+    if (!status) return answer(fail(Errc::Cancelled, "not asked"), fail(Errc::Cancelled, "not asked"));
+    client_->read_data_switch([this, answer](Result<bool> data_switch) {
+      client_->read_pin([answer, data_switch](Result<PinStatus> pin) { answer(data_switch, pin); });
+    });
+  });
+}
+
+void Dongle::note_steps() {
+  Incident* incident = services_.incidents.ongoing(config_.id);
+  if (!incident) return;
+  auto now = UvLoop::now();
+  auto wall = std::chrono::system_clock::now();
+  std::vector<IncidentStep> steps;
+  for (const StepRecord& s : ladder_.steps()) {
+    auto ago = std::chrono::duration_cast<WallTime::duration>(now - s.began);
+    steps.push_back({wall - ago, to_string(stage_of(s.action)), to_string(s.action), s.reason, to_string(s.outcome), s.detail,
+                     s.outcome == StepOutcome::Running ? std::chrono::duration_cast<Millis>(now - s.began) : s.took});
+  }
+  // The start of a step is known once; computing it again would make it tremble by the clocks' difference.
+  for (std::size_t i = 0; i < steps.size() && i < incident->steps.size(); ++i) steps[i].at = incident->steps[i].at;
+  incident->steps = std::move(steps);
+  services_.incidents.save();
+}
+
+void Dongle::end_incident(const std::string& outcome) {
+  Incident* incident = services_.incidents.ongoing(config_.id);
+  if (!incident) return;
+  incident->outcome = outcome;
+  incident->ended = std::chrono::system_clock::now();
+  incident->took = std::chrono::duration_cast<Millis>(UvLoop::now() - incident_began_);
+  services_.incidents.save();
+}
+
+void Dongle::finish_recovery(const std::string& outcome) {
+  recovery_progress_ = nullptr;
+  if (auto done = std::exchange(recovery_done_, nullptr))
+    done({outcome, steps_json(ladder_.steps()), ladder_.diagnosis().evidence});
+}
+
+// ----------------------------------------------------------------------------------------------------------- state
+
+DongleState Dongle::judge_state() const {
+  if (stopped_) return DongleState::Stopped;
+  if (rotation_) return DongleState::Rotating;
+  bool rebooting = ladder_.state() == Ladder::State::Settling || ladder_.state() == Ladder::State::Acting;
+  if (!network_.present() && !rebooting) return DongleState::Absent;
+  switch (ladder_.state()) {
+    case Ladder::State::Idle: break;
+    case Ladder::State::NoService: return DongleState::NoService;
+    case Ladder::State::Waiting: return DongleState::Failed;
+    case Ladder::State::Diagnosing:
+      // A look at what only a person can mend, or at what failed before, isn't a recovery yet.
+      if (ladder_.steps().empty() && (state_ == DongleState::NoService || state_ == DongleState::Failed)) return state_;
+      return DongleState::Recovering;
+    case Ladder::State::Acting:
+    case Ladder::State::Settling: return DongleState::Recovering;
+  }
+  switch (health_.verdict()) {
+    case Verdict::Up: return DongleState::Online;
+    case Verdict::Suspect:
+    case Verdict::Down: return DongleState::Degraded;
+    case Verdict::Unknown:
+      // After an action or a rotation the health starts over; that isn't a new start for the one who looks.
+      return state_ == DongleState::Recovering || state_ == DongleState::Rotating || state_ == DongleState::Online
+                 ? DongleState::Online
+                 : DongleState::Starting;
+  }
+  return DongleState::Starting;
+}
+
+void Dongle::note_state() {
+  if (shutting_down_) return;
+  DongleState now = judge_state();
+  if (now == state_) return;
+  log_event(LogEvent::dongle_state, {{"dongle", config_.id}, {"from", to_string(state_)}, {"to", to_string(now)},
+                                     {"reason", reason()}});
+  state_ = now;
+  since_ = std::chrono::system_clock::now();
+  if (now == DongleState::Online && services_.incidents.ongoing(config_.id) && ladder_.state() == Ladder::State::Idle)
+    end_incident("recovered");
+  services_.on_changed(config_.id);
+}
+
+std::string Dongle::reason() const {
+  if (stopped_) return "stopped by the operator";
+  if (!network_.present()) return network_.trouble.empty() ? "no network device" : network_.trouble;
+  if (ladder_.state() == Ladder::State::NoService || ladder_.is_running()) return ladder_.diagnosis().evidence;
+  if (ladder_.state() == Ladder::State::Waiting)
+    return "the ladder is exhausted; next try in " +
+           format_duration(std::chrono::duration_cast<Millis>(*ladder_.next_deadline() - UvLoop::now())) + "; " +
+           ladder_.diagnosis().evidence;
+  if (!worker_.is_ready()) return worker_.trouble();
+  if (!network_.trouble.empty()) return network_.trouble;
+  return health_.reason();
+}
+
+void Dongle::sample_traffic() {
+  Report totals = worker_.totals();
+  auto now = UvLoop::now();
+  rx_rate_.add(totals.rx_bytes, now);
+  tx_rate_.add(totals.tx_bytes, now);
+}
+
+// ------------------------------------------------------------------------------------------------ operator's verbs
+
+void Dongle::start() {
+  if (!stopped_) return;
+  stopped_ = false;
+  health_.reset();
+  update_worker();
+  schedule_probe();
+  note_state();
+}
+
+void Dongle::stop(std::function<void()> done) {
+  if (!stopped_) {
+    stopped_ = true;
+    ladder_.cancel();
+    ladder_timer_.stop();
+    probe_timer_.stop();
+    action_timer_.stop();
+    prober_.cancel();
+    bool half_way = actions_ && actions_->is_busy();
+    rotation_.reset();
+    if (actions_) actions_->cancel();
+    if (half_way) actions_->undo_pending([](const Result<std::string>&) {});
+    end_incident("interrupted");
+    finish_recovery("failed");
+    for (auto& waiting : std::exchange(waiting_for_service_, {})) waiting(RequestError{"failed", "it was stopped meanwhile", {}});
+    note_state();
+  }
+  worker_.stop(kStopDrain, std::move(done));
+}
+
+void Dongle::shut_down(std::function<void()> done) {
+  shutting_down_ = true;
+  ladder_timer_.stop();
+  probe_timer_.stop();
+  action_timer_.stop();
+  prober_.cancel();
+  rotation_.reset();
+  if (actions_) actions_->cancel();
+  worker_.stop(kStopDrain, std::move(done));
+}
+
+void Dongle::when_serving(std::function<void(std::optional<RequestError>)> done) {
+  if (worker_.is_ready()) return done(std::nullopt);
+  waiting_for_service_.push_back(std::move(done));
+  serving_timer_.start(kServingDeadline, [this] {
+    std::string why = worker_.trouble().empty() ? "the worker doesn't serve yet" : worker_.trouble();
+    for (auto& waiting : std::exchange(waiting_for_service_, {})) waiting(RequestError{"timeout", why, {}});
+  });
+}
+
+void Dongle::restart(std::function<void(std::optional<RequestError>)> done) {
+  if (stopped_)
+    start();
+  else
+    worker_.restart();
+  when_serving(std::move(done));
+}
+
+std::optional<RequestError> Dongle::rotate(Progress progress, std::function<void(const Rotation::Report&)> done) {
+  if (!has_api()) return RequestError{"unsupported", fmt::format("dongle {}: its modem has no API to rotate by", config_.id), {}};
+  if (rotation_) return RequestError{"busy", fmt::format("dongle {}: a rotation is under way", config_.id), {}};
+  if (ladder_.is_running()) return RequestError{"busy", fmt::format("dongle {}: a recovery is under way", config_.id), {}};
+  if (auto refusal = RotationPolicy(rotation_config_).refuse(rotation_ended_, services_.rotations_running(), UvLoop::now())) {
+    bool cooldown = refusal->why == RotationPolicy::Refusal::Why::Cooldown;
+    return RequestError{cooldown ? "cooldown" : "busy", fmt::format("dongle {}: {}", config_.id, refusal->text),
+                        cooldown ? std::optional(std::chrono::ceil<Seconds>(refusal->retry_after)) : std::nullopt};
+  }
+  if (!client_ || !network_.usable() || !worker_.is_ready())
+    return RequestError{"refused", fmt::format("dongle {}: can't rotate while it is {}: {}", config_.id, to_string(state_), reason()), {}};
+  prober_.cancel();
+  probe_timer_.stop();
+  ladder_.cancel();  // a wait for the next try; the rotation is one
+  schedule_ladder();
+  rotation_ = std::make_unique<Rotation>(
+      services_.loop, *actions_, prober_, rotation_config_, public_ip_,
+      Rotation::Hooks{
+          [this] { worker_.drop_connections("rotation"); },
+          std::move(progress),
+          [this, done = std::move(done)](const Rotation::Report& report) {
+            log_event(LogEvent::rotation_done,
+                      {{"dongle", config_.id}, {"outcome", to_string(report.outcome)},
+                       {"old_ip", report.old_ip ? report.old_ip->to_string() : "-"},
+                       {"new_ip", report.new_ip ? report.new_ip->to_string() : "-"},
+                       {"took_ms", report.took.count()}, {"attempts", report.attempts}, {"detail", report.detail}});
+            rotation_ended_ = UvLoop::now();
+            public_ip_ = report.outcome == Rotation::Outcome::NoEgress ? std::nullopt
+                         : report.new_ip                               ? report.new_ip
+                                                                       : public_ip_;
+            public_ip_at_ = UvLoop::now();
+            bool lost = report.outcome == Rotation::Outcome::NoEgress;
+            health_.reset();
+            if (!lost && report.new_ip) health_.on_probe(true, "", UvLoop::now());
+            auto rotation = std::move(rotation_);  // this callback runs inside it
+            if (lost) {
+              // Only the loss of the way out goes to the ladder; an unchanged address never does.
+              Incident& incident = services_.incidents.open(config_.id, "no way out after a rotation: " + report.detail);
+              incident.fault = to_string(Fault::NoEgress);
+              incident_began_ = UvLoop::now();
+              follow(ladder_.down(UvLoop::now()));
+            }
+            done(report);
+            note_state();
+            schedule_probe();
+          }});
+  note_state();
+  return std::nullopt;
+}
+
+std::optional<RequestError> Dongle::recover(std::optional<Stage> from, Progress progress,
+                                            std::function<void(const RecoverReport&)> done) {
+  if (stopped_) return RequestError{"refused", fmt::format("dongle {} is stopped; start it first", config_.id), {}};
+  if (rotation_) return RequestError{"busy", fmt::format("dongle {}: a rotation is under way", config_.id), {}};
+  if (ladder_.is_running()) return RequestError{"busy", fmt::format("dongle {}: a recovery is under way", config_.id), {}};
+  if (!ladder_.enabled() && !from)
+    return RequestError{"disabled", "recovery is off (recovery.enabled: false); name a stage with --from to run it all the same", {}};
+  if (!from && health_.verdict() == Verdict::Up) {
+    done({"recovered", Json::array(), "nothing to mend: traffic flows; name a stage with --from to run it all the same"});
+    return std::nullopt;
+  }
+  recovery_done_ = std::move(done);
+  recovery_progress_ = std::move(progress);
+  follow(ladder_.recover(from, UvLoop::now()));
+  return std::nullopt;
+}
+
+void Dongle::plan_recovery(std::optional<Stage> from, std::function<void(const RecoverReport&)> done) {
+  gather_evidence([this, from, done = std::move(done)](const Evidence& seen) {
+    Diagnosis diagnosis = diagnose(seen);
+    if (health_.verdict() == Verdict::Up) diagnosis = {Fault::None, "traffic flows", std::nullopt};
+    ladder_.set_obstacles(obstacles());
+    done({"planned", steps_json(ladder_.plan(diagnosis, from)), diagnosis.evidence});
+  });
+}
+
+// --------------------------------------------------------------------------------------------------- what it tells
+
+Json Dongle::status() const {
+  Report totals = worker_.totals();
+  auto now = UvLoop::now();
+  Json worker;
+  if (auto pid = worker_.pid())
+    worker = {{"pid", *pid},
+              {"uptime_s", std::chrono::duration_cast<Seconds>(now - worker_.started_at()).count()},
+              {"connections", totals.connections}};
+  RateRing rx = rx_rate_, tx = tx_rate_;
+  auto stage = ladder_.current_stage();
+  return {{"id", config_.id.value},
+          {"state", to_string(state_)},
+          {"since", to_rfc3339(since_)},
+          {"interface", network_.device.empty() ? or_null(config_.interface) : Json(network_.device)},
+          {"address", network_.v4 ? Json(network_.v4->address.to_string()) : Json()},
+          {"gateway", or_null(network_.gateway_v4)},
+          {"public_ip", or_null(public_ip_)},
+          {"socks5_port", config_.socks5_port},
+          {"worker", worker},
+          {"rx_bytes", totals.rx_bytes - rx_base_},
+          {"tx_bytes", totals.tx_bytes - tx_base_},
+          {"rx_bytes_per_s", rx.per_second(now)},
+          {"tx_bytes_per_s", tx.per_second(now)},
+          {"stage", stage ? Json(to_string(*stage)) : Json()},
+          {"reason", state_ == DongleState::Online ? Json() : or_null(reason())}};
+}
+
+Json Dongle::steps_json(const std::vector<StepRecord>& steps) const {
+  Json list = Json::array();
+  for (const StepRecord& s : steps)
+    list.push_back({{"stage", to_string(stage_of(s.action))}, {"action", to_string(s.action)}, {"reason", s.reason},
+                    {"outcome", to_string(s.outcome)}, {"detail", s.detail}, {"took_ms", s.took.count()}});
+  return list;
+}
+
+Json Dongle::why() const {
+  std::string next = "nothing to do";
+  auto until = [&] {
+    return format_duration(std::chrono::duration_cast<Millis>(std::max(*ladder_.next_deadline() - UvLoop::now(), TimePoint::duration{0})));
+  };
+  switch (ladder_.state()) {
+    case Ladder::State::Idle:
+      if (health_.verdict() == Verdict::Suspect) next = "probing again to tell whether it is down";
+      if (health_.verdict() == Verdict::Down && !ladder_.enabled()) next = "recovery is off: nothing by itself";
+      if (!network_.present()) next = "waiting for the network device";
+      break;
+    case Ladder::State::Diagnosing: next = "looking at what is wrong"; break;
+    case Ladder::State::Acting: next = "waiting for the action to finish"; break;
+    case Ladder::State::Settling: next = "waiting for traffic, at most " + until() + ", then the next rung"; break;
+    case Ladder::State::Waiting: next = "the ladder again in " + until(); break;
+    case Ladder::State::NoService: next = "a person's work; looking again in " + until(); break;
+  }
+  if (stopped_) next = "stays stopped until `donglectl start`";
+  const Diagnosis& d = ladder_.diagnosis();
+  return {{"id", config_.id.value},
+          {"state", to_string(state_)},
+          {"since", to_rfc3339(since_)},
+          {"reason", state_ == DongleState::Online ? Json() : or_null(reason())},
+          {"diagnosis", {{"fault", to_string(d.fault)}, {"evidence", d.evidence}}},
+          {"steps", steps_json(ladder_.steps())},
+          {"next", next}};
+}
+
+Json Dongle::traffic() const {
+  Json s = status();
+  return {{"id", config_.id.value},
+          {"rx_bytes", s["rx_bytes"]},
+          {"tx_bytes", s["tx_bytes"]},
+          {"rx_bytes_per_s", s["rx_bytes_per_s"]},
+          {"tx_bytes_per_s", s["tx_bytes_per_s"]},
+          {"connections", worker_.totals().connections},
+          {"since", to_rfc3339(traffic_since_)}};
+}
+
+void Dongle::reset_traffic() {
+  Report totals = worker_.totals();
+  rx_base_ = totals.rx_bytes;
+  tx_base_ = totals.tx_bytes;
+  traffic_since_ = std::chrono::system_clock::now();
+}
+
+void Dongle::info(std::function<void(Json)> done) {
+  Report totals = worker_.totals();
+  Json closed = Json::object();
+  for (const auto& [reason, count] : totals.closed) closed[reason] = count;
+  Json all = {{"id", config_.id.value},
+              {"state", to_string(state_)},
+              {"config", {{"interface", or_null(config_.interface)}, {"mac", or_null(config_.mac)},
+                          {"usb_path", or_null(config_.usb_path)}, {"socks5", config_.socks5_port},
+                          {"modem", config_.modem.type == ModemType::HiLink ? "hilink" : "none"}}},
+              {"interface", {{"device", or_null(network_.device)}, {"ifindex", network_.ifindex.value},
+                             {"link_up", network_.link_up},
+                             {"address", network_.v4 ? Json(network_.v4->to_string()) : Json()},
+                             {"gateway", or_null(network_.gateway_v4)},
+                             {"routes_in_force", network_.routes_in_force}, {"trouble", or_null(network_.trouble)}}},
+              {"worker", {{"pid", worker_.pid() ? Json(*worker_.pid()) : Json()}, {"ready", worker_.is_ready()},
+                          {"restarts", worker_.restarts()}, {"accepted", totals.accepted}, {"closed", closed}}},
+              {"public_ip", or_null(public_ip_)}};
+  if (!has_api() || !client_ || !network_.usable()) {
+    all["modem"] = {{"answers", false}, {"reason", has_api() ? "not reachable now" : "no API (modem.type: none)"}};
+    return done(std::move(all));
+  }
+  ask_modem([this, all, done](const ModemView& view) mutable {
+    all["modem"] = {{"answers", view.api == ModemView::Api::Answered}, {"status", or_null(view.summary)},
+                    {"error", or_null(view.api_error)}};
+    if (view.api != ModemView::Api::Answered) return done(all);
+    client_->read_information([this, all, done](Result<DeviceInformation> device) mutable {
+      if (device)
+        all["modem"].update({{"name", device->name}, {"imei", device->imei}, {"iccid", device->iccid},
+                             {"software", device->software_version}, {"hardware", device->hardware_version}});
+      else
+        all["modem"]["information_error"] = device.error().message();
+      client_->read_signal([this, all, done](Result<Signal> signal) mutable {
+        auto number = [](std::optional<double> v) { return v ? Json(*v) : Json(); };
+        if (signal)
+          all["modem"].update({{"rsrp_dbm", number(signal->rsrp_dbm)}, {"rsrq_db", number(signal->rsrq_db)},
+                               {"sinr_db", number(signal->sinr_db)}, {"band", or_null(signal->band)},
+                               {"cell_id", or_null(signal->cell_id)}});
+        client_->read_plmn([all, done](Result<Plmn> plmn) mutable {
+          if (plmn) all["modem"]["operator"] = or_null(plmn->full_name);
+          done(all);
+        });
+      });
+    });
+  });
+}
+
+void Dongle::apn(std::function<void(Result<Json>)> done) {
+  if (!has_api()) return done(fail(Errc::Unsupported, "dongle {}: its modem has no API (modem.type: none)", config_.id));
+  if (!client_ || !network_.usable()) return done(fail(Errc::Unreachable, "dongle {}: the modem can't be reached now", config_.id));
+  client_->read_profiles([this, done](Result<Profiles> profiles) {
+    if (!profiles) return done(wrap(profiles.error(), "dongle {}", config_.id));
+    Json list = Json::array();
+    std::string current;
+    for (const auto& p : profiles->profiles) {
+      list.push_back({{"index", p.index}, {"name", p.name}, {"apn", p.apn}});
+      if (p.index == profiles->current) current = p.apn;
+    }
+    done(Json{{"id", config_.id.value}, {"current", or_null(current)}, {"profiles", list}});
+  });
+}
+
+}  // namespace dongle

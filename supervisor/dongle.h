@@ -1,0 +1,171 @@
+#pragma once
+// One dongle: its worker, its health, its ladder, its modem. Wires the pure parts (health, diagnosis, ladder, rotation
+// policy) to the edges (prober, HiLink client, worker); what it does it does because one of those said so.
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "common/config.h"
+#include "common/json.h"
+#include "common/rate_ring.h"
+#include "supervisor/dongle_network.h"
+#include "supervisor/health.h"
+#include "supervisor/hilink_client.h"
+#include "supervisor/incident_log.h"
+#include "supervisor/intent_log.h"
+#include "supervisor/ladder.h"
+#include "supervisor/modem_actions.h"
+#include "supervisor/prober.h"
+#include "supervisor/rotation.h"
+#include "supervisor/worker_unit.h"
+
+namespace dongle {
+
+/// As the contract names them.
+enum class DongleState { Absent, Starting, Online, Degraded, Recovering, Rotating, NoService, Failed, Stopped };
+const char* to_string(DongleState state);
+
+/// Where the dongle's modem API is: as configured, else at its gateway. Nothing without either.
+std::optional<Endpoint> modem_endpoint(const DongleConfig& config, const std::optional<Address>& gateway);
+
+/// A refusal or failure of an operator's request, with the code that the control socket and the API show.
+struct RequestError {
+  std::string code;  ///< "busy", "cooldown", "disabled", "refused", "unsupported", "no_egress", "failed", …
+  std::string message;
+  std::optional<Seconds> retry_after;
+};
+
+/// What all dongles share; outlives them.
+struct DongleServices {
+  UvLoop& loop;
+  CurlLoop& curl;
+  WorkerLauncher& launcher;
+  IncidentLog& incidents;
+  IntentLog& intents;
+  std::string log_dir;
+  std::function<int()> rotations_running;
+  std::function<void(DongleId)> on_changed;  ///< something that status shows has changed
+  std::function<Result<void>(DongleId)> reset_routes;
+};
+
+class Dongle {
+ public:
+  Dongle(DongleServices services, const Config& config, const DongleConfig& dongle);
+  ~Dongle();
+
+  /// Takes over new settings; the worker and its connections stay.
+  void configure(const Config& config, const DongleConfig& dongle);
+  /// The routing found or made something new.
+  void set_network(const DongleNetwork& network);
+  /// Addresses that no client may reach: all modems' own.
+  void set_denied_destinations(std::vector<Address> addresses);
+  void attach_worker(WorkerLink::Registration registration) { worker_.attach(std::move(registration)); }
+
+  void start();
+  /// Port closed, worker ended, ladder off; done when the worker is gone.
+  void stop(std::function<void()> done);
+  /// A fresh worker; done when it serves (or after 10 s with what keeps it from doing so).
+  void restart(std::function<void(std::optional<RequestError>)> done);
+  /// done when the worker serves, or at once if it does.
+  void when_serving(std::function<void(std::optional<RequestError>)> done);
+  /// Ends with the process: the port closes, nothing is undone on the modem.
+  void shut_down(std::function<void()> done);
+
+  using Progress = std::function<void(const std::string&)>;
+  std::optional<RequestError> rotate(Progress progress, std::function<void(const Rotation::Report&)> done);
+  struct RecoverReport {
+    std::string outcome;  ///< "recovered", "failed", "no_service"
+    Json steps;
+    std::string diagnosis;
+  };
+  std::optional<RequestError> recover(std::optional<Stage> from, Progress progress,
+                                      std::function<void(const RecoverReport&)> done);
+  /// What recover() would do, without doing it; asks the modem.
+  void plan_recovery(std::optional<Stage> from, std::function<void(const RecoverReport&)> done);
+
+  DongleId id() const { return config_.id; }
+  const DongleConfig& config() const { return config_; }
+  DongleState state() const { return state_; }
+  bool is_rotating() const { return rotation_ != nullptr; }
+  Json status() const;
+  Json why() const;
+  Json traffic() const;
+  void reset_traffic();
+  /// Asks the modem; done with everything known, whether it answers or not.
+  void info(std::function<void(Json)> done);
+  void apn(std::function<void(Result<Json>)> done);
+
+ private:
+  // What comes in.
+  void on_worker_ready();
+  void on_dial(const DialResult& result);
+  void on_probe(const Result<void>& outcome);
+  void on_evidence(bool success);
+
+  // What follows from it.
+  void schedule_probe();
+  void run_probe();
+  void follow(const Decision& decision);
+  void gather_evidence(std::function<void(const Evidence&)> done);
+  void ask_modem(std::function<void(const ModemView&)> done);
+  void act(Action action);
+  void schedule_ladder();
+  void note_steps();
+  void end_incident(const std::string& outcome);
+  void learn_public_ip();
+  void note_state();
+  void update_worker();
+  void sample_traffic();
+  void finish_recovery(const std::string& outcome);
+  DongleState judge_state() const;
+  std::string reason() const;
+  Setup worker_setup() const;
+  Obstacles obstacles() const;
+  bool has_api() const { return config_.modem.type == ModemType::HiLink; }
+  bool may_probe() const;
+  Json steps_json(const std::vector<StepRecord>& steps) const;
+
+  DongleServices services_;
+  DongleConfig config_;
+  ProxyConfig proxy_;
+  ProbeConfig probe_config_;
+  RotationConfig rotation_config_;
+
+  DongleNetwork network_;
+  std::vector<Address> denied_;
+  std::vector<Address> modem_dns_;
+  WorkerUnit worker_;
+  Health health_;
+  Ladder ladder_;
+  Prober prober_;
+  std::unique_ptr<HilinkClient> client_;
+  std::unique_ptr<ModemActions> actions_;
+  std::unique_ptr<Rotation> rotation_;
+  std::optional<TimePoint> rotation_ended_;
+
+  bool stopped_ = false;
+  bool shutting_down_ = false;
+  DongleState state_ = DongleState::Starting;
+  WallTime since_;
+  std::optional<Address> public_ip_;
+  TimePoint public_ip_at_{};
+  std::optional<ModemView> modem_view_;
+  TimePoint modem_view_at_{};
+  std::vector<std::function<void(const ModemView&)>> waiting_for_view_;
+  TimePoint incident_began_{};
+
+  Timer probe_timer_;
+  Timer ladder_timer_;
+  Timer sample_timer_;
+  Timer serving_timer_;
+  Timer action_timer_;
+  std::vector<std::function<void(std::optional<RequestError>)>> waiting_for_service_;
+  std::function<void(const RecoverReport&)> recovery_done_;
+  Progress recovery_progress_;
+  RateRing rx_rate_, tx_rate_;
+  std::uint64_t rx_base_ = 0, tx_base_ = 0;  ///< subtracted after a reset of the counters
+  WallTime traffic_since_;
+};
+
+}  // namespace dongle

@@ -1,0 +1,94 @@
+#include "supervisor/worker_link.h"
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "common/log.h"
+
+namespace dongle {
+namespace {
+
+// Any local user may connect, so the connections that have not yet said who they are, are bounded.
+constexpr std::size_t kMaxNewcomers = 300;
+constexpr Millis kHelloDeadline = Seconds(2);
+
+}  // namespace
+
+struct WorkerLink::Newcomer {
+  UniqueFd fd;
+  ucred peer{};
+  std::unique_ptr<Poll> poll;
+  std::unique_ptr<Timer> deadline;
+};
+
+Result<std::unique_ptr<WorkerLink>> WorkerLink::listen(UvLoop& loop, const std::string& path, std::uint32_t uid_base,
+                                                       OnRegister on_register) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path)
+    return fail(Errc::InvalidArgument, "{}: longer than the {} bytes of a socket's path; choose a shorter runtime_dir", path,
+                sizeof address.sun_path - 1);
+  path.copy(address.sun_path, path.size());
+  UniqueFd fd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return fail_errno(errno, "worker.sock");
+  unlink(path.c_str());
+  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return fail_errno(errno, "{}", path);
+  if (chmod(path.c_str(), 0666) != 0 || ::listen(fd.get(), 300) != 0) return fail_errno(errno, "{}", path);
+  return std::unique_ptr<WorkerLink>(new WorkerLink(loop, std::move(fd), path, uid_base, std::move(on_register)));
+}
+
+WorkerLink::WorkerLink(UvLoop& loop, UniqueFd listener, std::string path, std::uint32_t uid_base, OnRegister on_register)
+    : loop_(loop), listener_(std::move(listener)), path_(std::move(path)), uid_base_(uid_base),
+      on_register_(std::move(on_register)),
+      poll_(loop, listener_.get(), UV_READABLE, [this](int, int) { accept_all(); }) {}
+
+WorkerLink::~WorkerLink() { unlink(path_.c_str()); }
+
+void WorkerLink::accept_all() {
+  for (int i = 0; i < 64; ++i) {
+    UniqueFd fd(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!fd) return;
+    if (newcomers_.size() >= kMaxNewcomers) continue;  // closed at once; a worker of ours tries again
+    auto newcomer = std::make_unique<Newcomer>();
+    socklen_t length = sizeof newcomer->peer;
+    if (getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &newcomer->peer, &length) != 0) continue;
+    Newcomer& n = *newcomer;
+    n.fd = std::move(fd);
+    n.poll = std::make_unique<Poll>(loop_, n.fd.get(), UV_READABLE, [this, &n](int, int) { read_hello(n); });
+    n.deadline = std::make_unique<Timer>(loop_);
+    n.deadline->start(kHelloDeadline, [this, &n] { forget(n); });
+    newcomers_.push_back(std::move(newcomer));
+  }
+}
+
+void WorkerLink::forget(Newcomer& newcomer) {
+  newcomers_.remove_if([&](const auto& n) { return n.get() == &newcomer; });
+}
+
+void WorkerLink::read_hello(Newcomer& newcomer) {
+  auto packet = receive_ipc(newcomer.fd.get());
+  if (!packet && packet.error().sys == EAGAIN) return;
+  Result<IpcMessage> message = packet ? decode_ipc(packet->bytes) : std::unexpected(packet.error());
+  const Hello* hello = message ? std::get_if<Hello>(&*message) : nullptr;
+  bool is_worker = hello && newcomer.peer.uid == uid_base_ + hello->id.value;
+  if (!is_worker) {
+    log_event(LogEvent::worker_refused, {{"uid", newcomer.peer.uid},
+                                         {"pid", newcomer.peer.pid},
+                                         {"reason", !message  ? message.error().message()
+                                                    : !hello ? std::string("its first message isn't Hello")
+                                                             : fmt::format("its uid isn't the one of worker {}", hello->id)}});
+    forget(newcomer);
+    return;
+  }
+  Registration registration{*hello, newcomer.peer.pid, std::move(newcomer.fd), std::move(packet->fds)};
+  newcomer.poll.reset();
+  // The descriptor has moved out, so forgetting closes nothing.
+  forget(newcomer);
+  on_register_(std::move(registration));
+}
+
+}  // namespace dongle

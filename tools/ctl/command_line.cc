@@ -1,0 +1,231 @@
+#include "tools/ctl/command_line.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+
+#include "common/config.h"
+#include "common/config_values.h"
+#include "common/nearest.h"
+#include "common/version.h"
+
+namespace dongle::ctl {
+namespace {
+
+constexpr const char* kExamples =
+    "Examples:\n"
+    "  donglectl status                   what every dongle is doing\n"
+    "  donglectl status --json | jq .     the same for scripts\n"
+    "  donglectl rotate 11                a new public address for dongle 11\n"
+    "  donglectl why 11                   its state, and what recovery did and will do about it\n"
+    "  donglectl recover 11 --dry-run     what recovery would do now\n"
+    "  donglectl tail -f 11               the log of its worker\n"
+    "  donglectl config check FILE        every mistake in a configuration\n"
+    "\n"
+    "Exit codes: 0 done, 1 failed, 2 usage, 3 status: not all up, 4 no permission, 5 no such dongle,\n"
+    "6 refused now (cooldown, busy, recovery off), 7 the daemon is not running, 8 timed out";
+
+/// Which ids a verb takes.
+enum class Ids { None, Optional, One, Several };
+
+struct VerbRow {
+  Verb verb;
+  const char* name;
+  Ids ids;
+  const char* help;
+};
+
+constexpr VerbRow kVerbs[] = {
+    {Verb::Status, "status", Ids::Optional, "State of the dongles; exit code 3 if not all are online"},
+    {Verb::Start, "start", Ids::Several, "Start dongles"},
+    {Verb::Stop, "stop", Ids::Several, "Stop dongles until they are started again"},
+    {Verb::Restart, "restart", Ids::Several, "Stop and start dongles"},
+    {Verb::Tail, "tail", Ids::One, "The last lines of a worker's log"},
+    {Verb::Rotate, "rotate", Ids::Several, "Get a new public address"},
+    {Verb::Recover, "recover", Ids::Several, "Run the recovery ladder now"},
+    {Verb::Why, "why", Ids::Several, "State, diagnosis, and what recovery did and will do"},
+    {Verb::Info, "info", Ids::Several, "Everything known about a dongle"},
+    {Verb::Traffic, "traffic", Ids::Optional, "Byte counters and rates"},
+    {Verb::Incidents, "incidents", Ids::Optional, "What failed, what was done about it, and how it ended"},
+    {Verb::Apn, "apn", Ids::Several, "APN profiles of the modem"},
+    {Verb::Reload, "reload", Ids::None, "Read the configuration again; a bad one changes nothing"},
+};
+
+constexpr const char* kNotYet[] = {"power", "init", "doctor", "firewall", "analyze", "hotplug"};
+
+EarlyExit usage(std::string text) {
+  return {ExitCode::Usage, fmt::format("{}; see donglectl --help", text)};
+}
+
+std::optional<EarlyExit> read_ids(const std::vector<std::string>& words, Ids ids, CommandLine& line) {
+  for (const std::string& word : words) {
+    if (word == "all" && ids != Ids::One) {
+      line.all = true;
+      continue;
+    }
+    if (!parse_decimal(word, 0, INT64_MAX))
+      return usage(fmt::format("{}: \"{}\" is not a dongle's id, a number{}", line.verb_name, word,
+                               ids == Ids::One ? "" : " or all"));
+    auto number = parse_decimal(word, kMinDongleId, kMaxDongleId);
+    if (!number)
+      return EarlyExit{ExitCode::NoSuchDongle,
+                       fmt::format("{}: no such dongle; ids are {} to {}", word, kMinDongleId, kMaxDongleId)};
+    DongleId id{static_cast<unsigned>(*number)};
+    if (std::ranges::find(line.ids, id) == line.ids.end()) line.ids.push_back(id);
+  }
+  if (line.all && !line.ids.empty()) return usage(fmt::format("{}: either ids or all", line.verb_name));
+  return std::nullopt;
+}
+
+// "10s", "1m30s", and plain seconds, as other tools take them.
+std::optional<Millis> read_timeout(const std::string& text) {
+  if (auto seconds = parse_decimal(text, 1, 86400)) return Seconds{*seconds};
+  auto duration = parse_duration(text);
+  if (!duration || *duration <= Millis{0} || *duration > std::chrono::hours{24}) return std::nullopt;
+  return *duration;
+}
+
+// The first word that is no option: what the person meant as a verb.
+std::string mistaken_verb(const CLI::App& app) {
+  auto rest = app.remaining();
+  auto word = std::ranges::find_if(rest, [](const std::string& w) { return !w.starts_with('-'); });
+  return word == rest.end() ? "" : *word;
+}
+
+EarlyExit explain(const CLI::App& app, const CLI::ParseError& error) {
+  std::string word = mistaken_verb(app);
+  if (!app.get_subcommands().empty() || word.empty()) {
+    std::string text = error.what();
+    std::ranges::replace(text, '\n', ' ');
+    return usage(text);
+  }
+  std::vector<std::string> names{"config"};
+  for (const VerbRow& row : kVerbs) names.emplace_back(row.name);
+  names.insert(names.end(), std::begin(kNotYet), std::end(kNotYet));
+  std::string near = nearest(word, names);
+  return near.empty() ? usage(fmt::format("\"{}\" is not a verb", word))
+                      : EarlyExit{ExitCode::Usage, fmt::format("\"{}\" is not a verb; did you mean {}?", word, near)};
+}
+
+}  // namespace
+
+Millis default_timeout(Verb verb) {
+  switch (verb) {
+    case Verb::Status:
+    case Verb::Tail:
+    case Verb::Why:
+    case Verb::Info:
+    case Verb::Traffic:
+    case Verb::Incidents:
+    case Verb::Apn:
+    case Verb::ConfigCheck:
+    case Verb::ConfigSchema:
+    case Verb::NotYet:
+      return Seconds{5};
+    case Verb::Start:
+    case Verb::Stop:
+    case Verb::Restart:
+    case Verb::Rotate:
+    case Verb::Reload:
+      return Seconds{120};
+    case Verb::Recover:
+      return Seconds{600};
+  }
+  return Seconds{5};
+}
+
+std::expected<CommandLine, EarlyExit> parse_command_line(std::vector<std::string> args) {
+  CommandLine line;
+  std::vector<std::string> id_words;
+  std::string timeout;
+  bool no_wait = false;
+  Ids ids = Ids::None;
+
+  CLI::App app{"Operates dongle-supervisor: one proxy for each LTE stick.", "donglectl"};
+  app.fallthrough();  // global options may stand behind the verb
+  app.require_subcommand(1);
+  app.set_version_flag("--version", std::string("donglectl ") + kVersion);
+  app.footer(kExamples);
+  app.add_option("--socket", line.socket, "The daemon's control socket")->type_name("PATH");
+  app.add_option("--config", line.config, "The daemon's configuration, whose runtime_dir has the socket")
+      ->type_name("FILE");
+  app.add_option("--timeout", timeout, "Give up after this time: 10, 90s, 5m")->type_name("TIME");
+  app.add_flag("--json", line.json, "Print what the daemon says as JSON");
+  app.add_flag("--no-wait", no_wait, "Don't wait for the outcome");
+
+  std::map<Verb, CLI::App*> verbs;
+  for (const VerbRow& row : kVerbs) {
+    CLI::App* verb = app.add_subcommand(row.name, row.help);
+    verbs[row.verb] = verb;
+    verb->parse_complete_callback([&line, &ids, &row] {
+      line.verb = row.verb;
+      line.verb_name = row.name;
+      ids = row.ids;
+    });
+    if (row.ids == Ids::None) continue;
+    auto* words = verb->add_option("id", id_words, row.ids == Ids::One ? "The dongle" : "Dongles by number, or all");
+    words->type_name(row.ids == Ids::One ? "ID" : "ID...");
+    words->required(row.ids != Ids::Optional);
+    if (row.ids == Ids::One) words->expected(1);
+  }
+  verbs[Verb::Status]->add_flag("--watch,-w", line.watch, "Show it again on each change, until Ctrl-C");
+  verbs[Verb::Tail]->add_flag("-f,--follow", line.follow, "Go on with what is written from now on");
+  verbs[Verb::Tail]
+      ->add_option("-n,--lines", line.lines, "How many lines")
+      ->check(CLI::Range(0, 1'000'000))
+      ->type_name("N");
+  std::vector<std::string> stages;
+  for (Stage stage : kStages) stages.emplace_back(to_string(stage));
+  verbs[Verb::Recover]
+      ->add_option("--from", line.from, "Start at this stage")
+      ->check(CLI::IsMember(stages))
+      ->type_name("STAGE");
+  verbs[Verb::Recover]->add_flag("--dry-run", line.dry_run, "Say what would be done, do nothing");
+  verbs[Verb::Traffic]->add_flag("--reset", line.reset, "Print the counters, then set them to zero");
+  verbs[Verb::Incidents]
+      ->add_option("--limit", line.limit, "At most so many, the latest")
+      ->check(CLI::Range(1, 10'000))
+      ->type_name("N");
+
+  CLI::App* config = app.add_subcommand("config", "Check a configuration, or describe its keys");
+  config->require_subcommand(1);
+  CLI::App* check = config->add_subcommand("check", "Print every mistake in a configuration; needs no daemon");
+  check->add_option("file", line.file, "Instead of --config or the default")->type_name("FILE");
+  check->parse_complete_callback([&line] { line.verb = Verb::ConfigCheck; });
+  CLI::App* schema = config->add_subcommand("schema", "Every key: form, range, default, meaning");
+  schema->parse_complete_callback([&line] { line.verb = Verb::ConfigSchema; });
+
+  for (const char* name : kNotYet) {
+    CLI::App* verb = app.add_subcommand(name, "Not in this version yet");
+    verb->allow_extras();
+    verb->parse_complete_callback([&line, name] {
+      line.verb = Verb::NotYet;
+      line.verb_name = name;
+    });
+  }
+
+  if (args.empty()) return std::unexpected(EarlyExit{ExitCode::Usage, app.help()});
+  std::ranges::reverse(args);  // the library takes them from the back
+  try {
+    app.parse(std::move(args));
+  } catch (const CLI::CallForHelp&) {
+    const CLI::App* asked = &app;
+    while (!asked->get_subcommands().empty()) asked = asked->get_subcommands().front();
+    return std::unexpected(EarlyExit{ExitCode::Done, asked->help()});
+  } catch (const CLI::CallForVersion& e) {
+    return std::unexpected(EarlyExit{ExitCode::Done, std::string(e.what()) + "\n"});
+  } catch (const CLI::ParseError& e) {
+    return std::unexpected(explain(app, e));
+  }
+  line.wait = !no_wait;
+  if (!timeout.empty()) {
+    line.timeout = read_timeout(timeout);
+    if (!line.timeout)
+      return std::unexpected(usage(fmt::format("--timeout: \"{}\" is not a time such as 10, 90s or 5m", timeout)));
+  }
+  if (auto mistake = read_ids(id_words, ids, line)) return std::unexpected(std::move(*mistake));
+  return line;
+}
+
+}  // namespace dongle::ctl
