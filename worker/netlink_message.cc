@@ -20,7 +20,9 @@ std::optional<T> read_struct(Bytes bytes) {
   return value;
 }
 
-Bytes skip(Bytes bytes, std::size_t n) { return bytes.subspan(std::min(n, bytes.size())); }
+Bytes skip(Bytes bytes, std::size_t n) {
+  return bytes.subspan(std::min(n, bytes.size()));
+}
 
 // The payload of an attribute; empty if it isn't there.
 Bytes find_attribute(Bytes bytes, unsigned short type) {

@@ -75,8 +75,8 @@ struct Resolver::Impl {
       static_cast<Impl*>(data)->watch(fd, readable != 0, writable != 0);
     };
     options.sock_state_cb_data = this;
-    int mask = ARES_OPT_LOOKUPS | ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_NDOTS | ARES_OPT_DOMAINS |
-               ARES_OPT_SORTLIST | ARES_OPT_SERVERS | ARES_OPT_SOCK_STATE_CB | ARES_OPT_NOROTATE;
+    int mask = ARES_OPT_LOOKUPS | ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_NDOTS |
+               ARES_OPT_DOMAINS | ARES_OPT_SORTLIST | ARES_OPT_SERVERS | ARES_OPT_SOCK_STATE_CB | ARES_OPT_NOROTATE;
     if (ares_init_options(&channel, &options, mask) != ARES_SUCCESS) {
       channel = nullptr;
       return false;
@@ -156,7 +156,8 @@ struct Resolver::Impl {
     if (lookup.settled) return;
     if (lookup.queries == 0 || !lookup.name_exists) return query->impl->settle(query->lookup);
     if (!lookup.v4.empty())
-      lookup.deadline.start(kOtherFamilyGrace, [impl = query->impl, kept = query->lookup.get()] { impl->expire(*kept); });
+      lookup.deadline.start(kOtherFamilyGrace,
+                            [impl = query->impl, kept = query->lookup.get()] { impl->expire(*kept); });
   }
 
   static int read_v4(Lookup& lookup, const unsigned char* bytes, int length) {
@@ -251,7 +252,9 @@ void Resolver::flush() {
   impl_->cache.clear();
 }
 
-const std::vector<Address>* Resolver::find(const std::string& name) { return impl_->cache.find(name, UvLoop::now()); }
+const std::vector<Address>* Resolver::find(const std::string& name) {
+  return impl_->cache.find(name, UvLoop::now());
+}
 
 Result<std::unique_ptr<Resolver::Ticket>> Resolver::lookup(const std::string& name, Done done) {
   auto& impl = *impl_;
@@ -287,7 +290,11 @@ Result<std::unique_ptr<Resolver::Ticket>> Resolver::lookup(const std::string& na
   return ticket;
 }
 
-std::uint64_t Resolver::cache_evicted() const { return impl_->cache.evicted(); }
-std::uint64_t Resolver::refused_full() const { return impl_->refused_full; }
+std::uint64_t Resolver::cache_evicted() const {
+  return impl_->cache.evicted();
+}
+std::uint64_t Resolver::refused_full() const {
+  return impl_->refused_full;
+}
 
 }  // namespace dongle

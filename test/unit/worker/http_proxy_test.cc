@@ -16,8 +16,11 @@ std::expected<Request, Refusal> read_whole(std::string_view head) {
 
 TEST(HttpHead, ReadsConnectTargets) {
   const std::pair<std::string, std::string> rows[] = {
-      {"example.com:443", "example.com:443"}, {"Example.COM.:80", "example.com:80"},   {"203.0.113.7:1", "203.0.113.7:1"},
-      {"[2001:db8::1]:65535", "[2001:db8::1]:65535"}, {"xn--bcher-kva.example:80", "xn--bcher-kva.example:80"},
+      {"example.com:443", "example.com:443"},
+      {"Example.COM.:80", "example.com:80"},
+      {"203.0.113.7:1", "203.0.113.7:1"},
+      {"[2001:db8::1]:65535", "[2001:db8::1]:65535"},
+      {"xn--bcher-kva.example:80", "xn--bcher-kva.example:80"},
   };
   for (const auto& [written, target] : rows) {
     for (std::string version : {"1.1", "1.0"}) {
@@ -52,8 +55,10 @@ TEST(HttpHead, RewritesAbsoluteFormAndDropsWhatIsMeantForTheProxy) {
 
 TEST(HttpHead, MakesAPathWhereNoneIsGiven) {
   const std::pair<std::string, std::string> rows[] = {
-      {"GET http://a", "GET / HTTP/1.1"},       {"GET http://a?q", "GET /?q HTTP/1.1"},
-      {"OPTIONS http://a", "OPTIONS * HTTP/1.1"}, {"GET http://a/%00/..", "GET /%00/.. HTTP/1.1"},
+      {"GET http://a", "GET / HTTP/1.1"},
+      {"GET http://a?q", "GET /?q HTTP/1.1"},
+      {"OPTIONS http://a", "OPTIONS * HTTP/1.1"},
+      {"GET http://a/%00/..", "GET /%00/.. HTTP/1.1"},
       {"GET http://[2001:db8::1]/", "GET / HTTP/1.1"},
   };
   for (const auto& [written, sent] : rows) {
@@ -175,7 +180,8 @@ TEST(HttpBody, EndsWhereItsLastChunkSaysAtEverySplit) {
 }
 
 TEST(HttpBody, RefusesBrokenChunks) {
-  for (std::string bad : {"x", "\r\n", "3\nabc", "3\r\nabcd", "3\r\nabc\n", "1234567890123456\r\n", "-1\r\n", "0\r\n\n"})
+  for (std::string bad :
+       {"x", "\r\n", "3\nabc", "3\r\nabcd", "3\r\nabc\n", "1234567890123456\r\n", "-1\r\n", "0\r\n\n"})
     EXPECT_FALSE(BodyFramer::chunked().take(bad)) << bad;
 }
 

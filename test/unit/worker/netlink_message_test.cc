@@ -10,7 +10,8 @@ namespace dongle {
 namespace {
 
 template <class Body>
-std::string message(std::uint16_t type, const Body& body, std::initializer_list<std::pair<unsigned short, std::string>> attributes) {
+std::string message(std::uint16_t type, const Body& body,
+                    std::initializer_list<std::pair<unsigned short, std::string>> attributes) {
   std::string payload(reinterpret_cast<const char*>(&body), sizeof body);
   payload.resize(NLMSG_ALIGN(payload.size()));
   for (const auto& [kind, value] : attributes) {
@@ -32,13 +33,16 @@ std::string link(std::uint16_t type, int index, const std::string& name, unsigne
   return message(type, body, {{IFLA_MTU, "abcd"}, {IFLA_IFNAME, name + '\0'}});
 }
 
-std::string address(std::uint16_t type, unsigned char family, std::initializer_list<std::pair<unsigned short, std::string>> attributes) {
+std::string address(std::uint16_t type, unsigned char family,
+                    std::initializer_list<std::pair<unsigned short, std::string>> attributes) {
   ifaddrmsg body{};
   body.ifa_family = family;
   return message(type, body, attributes);
 }
 
-std::vector<NetlinkEvent> read(const std::string& bytes) { return read_netlink(std::as_bytes(std::span(bytes))); }
+std::vector<NetlinkEvent> read(const std::string& bytes) {
+  return read_netlink(std::as_bytes(std::span(bytes)));
+}
 
 TEST(NetlinkMessage, ReadsLinksAndAddressesOfOneDatagram) {
   using Events = std::vector<NetlinkEvent>;

@@ -16,11 +16,10 @@ class RelayTest : public testing::Test, protected Poller::Sink {
     start.to_client = "reply";
     start.to_server = "early";
     start.client_events = EPOLLIN;
-    relay = std::make_unique<Relay>(loop, poller, buffer, &counters, std::move(start),
-                                    [this](CloseReason reason) {
-                                      ended = reason;
-                                      relay.reset();
-                                    });
+    relay = std::make_unique<Relay>(loop, poller, buffer, &counters, std::move(start), [this](CloseReason reason) {
+      ended = reason;
+      relay.reset();
+    });
     relay->run();
   }
 

@@ -152,7 +152,8 @@ TEST_F(SessionTest, SendsNoSecondRequestToTheServerOfTheFirst) {
   put(client, "dyGET http://elsewhere/ HTTP/1.1\r\n\r\n");
   shutdown(client.get(), SHUT_WR);
   EXPECT_EQ(read_to_end(peer),
-            fmt::format("POST /a HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbody", port));
+            fmt::format("POST /a HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbody",
+                        port));
   put(peer, "HTTP/1.1 204 No Content\r\n\r\n");
   peer.reset();
   EXPECT_EQ(read_to_end(client), "HTTP/1.1 204 No Content\r\n\r\n");
