@@ -10,7 +10,8 @@ struct Unit {
   std::string_view name;
   std::int64_t ms;
 };
-constexpr std::array kUnits{Unit{"h", 3'600'000}, Unit{"m", 60'000}, Unit{"s", 1000}, Unit{"ms", 1}};
+constexpr std::array kUnits{Unit{"d", 86'400'000}, Unit{"h", 3'600'000}, Unit{"m", 60'000}, Unit{"s", 1000},
+                            Unit{"ms", 1}};
 
 bool is_digit(char c) {
   return c >= '0' && c <= '9';

@@ -9,7 +9,7 @@ namespace dongle {
 
 // The forms that single configuration values take. Errors name the value and the form that is wanted.
 
-/// "250ms", "10s", "5m", "1h", "1h30m": each unit once, largest first.
+/// "250ms", "10s", "5m", "1h30m", "1d": each unit once, largest first.
 Result<Millis> parse_duration(std::string_view text);
 
 /// A network device's name: 1 to 15 characters, no '/', ':' or blank.

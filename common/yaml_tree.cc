@@ -54,6 +54,7 @@ class TreeBuilder : public YAML::EventHandler {
   YamlNode take_root() { return std::move(root_); }
 
  private:
+  static constexpr const char* kPlainKeys = "a key must be a plain word; is a bracket left open?";
   static constexpr const char* kNoAnchors = "anchors and aliases (& and *) are not supported; write the value out";
 
   [[noreturn]] static void refuse(const YAML::Mark& mark, std::string text) {
@@ -72,7 +73,7 @@ class TreeBuilder : public YAML::EventHandler {
     check_anchor(mark, anchor);
     check_tag(mark, tag);
     if (open_.size() >= kYamlMaxDepth) refuse(mark, "nested too deeply");
-    if (!open_.empty() && open_.back().is_map() && !expects_value()) refuse(mark, "a key must be a plain word");
+    if (!open_.empty() && open_.back().is_map() && !expects_value()) refuse(mark, kPlainKeys);
     YamlNode node;
     node.kind = kind;
     node.line = mark.line + 1;
@@ -94,7 +95,7 @@ class TreeBuilder : public YAML::EventHandler {
       open_.back().entries.back().value = std::move(node);
       key_pending_.back() = false;
     } else {
-      if (!node.is_scalar()) refuse(mark, "a key must be a plain word");
+      if (!node.is_scalar()) refuse(mark, kPlainKeys);
       open_.back().entries.push_back({std::move(node.text), node.line, {}});
       key_pending_.back() = true;
     }

@@ -186,10 +186,10 @@ void ChildProcess::finish_if_over() {
 
 void ChildProcess::finish() {
   deadline_.stop();
-  out_->open = err_->open = false;
-  out_->pipe->data = err_->pipe->data = nullptr;
   result_.out = std::move(out_->text);
   result_.err = std::move(err_->text);
+  out_.reset();
+  err_.reset();
   auto done = std::exchange(done_, nullptr);
   if (done) done(std::move(result_));
 }

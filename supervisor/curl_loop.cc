@@ -113,6 +113,8 @@ Error error_of(CURL* easy, CURLcode code, const std::string& url, const char* de
     default:
       break;  // an enum of curl's; the rest is a peer that doesn't keep to HTTP or TLS
   }
+  // curl's detail ends in the errno's text, which Error::message() adds by itself.
+  if (error.sys != 0) error.context = fmt::format("{}: {}", url, curl_easy_strerror(code));
   return error;
 }
 

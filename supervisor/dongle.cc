@@ -74,7 +74,7 @@ Dongle::Dongle(DongleServices services, const Config& config, const DongleConfig
               {[this] { on_worker_ready(); }, [this](const std::string&) { note_state(); },
                [this](const DialResult& r) { on_dial(r); }, [this] { note_state(); }}),
       health_(health_policy(config.probe)), ladder_(ladder_policy(config.recovery)),
-      prober_(services_.loop, services_.curl, config.probe, [this] { return worker_.open_probe(); }),
+      prober_(services_.loop, services_.curl, config.probe, [this](UniqueFd stream) { return worker_.serve_probe(std::move(stream)); }),
       since_(std::chrono::system_clock::now()), probe_timer_(services_.loop), ladder_timer_(services_.loop),
       sample_timer_(services_.loop), serving_timer_(services_.loop), action_timer_(services_.loop),
       traffic_since_(since_) {

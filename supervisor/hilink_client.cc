@@ -67,7 +67,7 @@ void HilinkClient::set_target(HilinkTarget target) {
   if (!active_) return;
   // A reboot that was on its way has taken the modem off the bus, which is what it was to do.
   request_.reset();
-  const bool succeeded = active_->is_reboot;
+  const bool succeeded = active_->is_reboot && active_->was_sent;
   wait_then(Millis{0}, [this, succeeded] {
     if (succeeded) return finish(XmlElement{});
     finish(fail(Errc::Cancelled, "{}: the modem changed under the call", active_->path));
@@ -249,9 +249,10 @@ void HilinkClient::on_reply(Result<HilinkReply> reply) {
     return finish(std::move(reply->root));
   }
   if (was_cut_off(reply.error())) {
-    if (active_->is_reboot) return finish(XmlElement{});
+    if (active_->is_reboot && active_->was_sent) return finish(XmlElement{});
     // The tiny servers close now and then right after a session was made. Nothing is lost by asking again.
-    if (!active_->body && !std::exchange(active_->was_cut_off, true)) return attempt();
+    const bool is_harmless = !active_->body || !active_->was_sent;
+    if (is_harmless && !std::exchange(active_->was_cut_off, true)) return attempt();
   }
   finish(std::unexpected(std::move(reply).error()));
 }
@@ -546,6 +547,7 @@ void HilinkClient::api(const std::string& path, std::optional<std::string> body,
 }
 
 void HilinkClient::send_api(const std::string& path, std::optional<std::string> body, const OnReply& next) {
+  if (path == active_->path) active_->was_sent = true;
   fetch(std::string(kApi) + path, std::move(body), [this, path, next](Result<CurlLoop::Response> response) {
     if (!response) return next(wrap(std::move(response).error(), "{}", path));
     auto reply = parse_hilink_reply(response->body);

@@ -113,6 +113,7 @@ class HilinkClient {
     std::optional<Error> invalid = {};  ///< set: never sent, this is the answer
     bool is_reboot = false;
     bool is_log_out = false;
+    bool was_sent = false;           ///< the request itself, not only what leads up to it
     bool was_cut_off = false;        ///< what may be asked again is, once, after the connection broke
     bool wants_login_check = false;  ///< see relogin_if_needed()
     int back_offs = 0;

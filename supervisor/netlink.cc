@@ -265,9 +265,9 @@ Result<void> Netlink::remove_rule(const Rule& rule) {
 
 Result<void> Netlink::request(const NlMsg& message) {
   int fd = nl_socket_get_fd(requests_.get());
-  nlmsghdr* header = nlmsg_hdr(message.get());
-  header->nlmsg_seq = ++sequence_;
-  if (send(fd, header, header->nlmsg_len, 0) < 0) return fail_errno(errno, "send to the kernel");
+  nlmsghdr& header = header_of(message);
+  header.nlmsg_seq = ++sequence_;
+  if (send(fd, &header, header.nlmsg_len, 0) < 0) return fail_errno(errno, "send to the kernel");
   for (;;) {
     ssize_t size = receive(fd, dump_buffer_, 0);
     if (size < 0) return fail_errno(errno == EAGAIN ? ETIMEDOUT : errno, "the kernel's answer");
@@ -287,10 +287,10 @@ Result<void> Netlink::request(const NlMsg& message) {
 
 Result<void> Netlink::dump(const NlMsg& message, const std::function<void(const nlmsghdr&)>& each) {
   int fd = nl_socket_get_fd(requests_.get());
-  nlmsghdr* header = nlmsg_hdr(message.get());
-  header->nlmsg_seq = ++sequence_;
+  nlmsghdr& header = header_of(message);
+  header.nlmsg_seq = ++sequence_;
   ++dumps_;
-  if (send(fd, header, header->nlmsg_len, 0) < 0) return fail_errno(errno, "send to the kernel");
+  if (send(fd, &header, header.nlmsg_len, 0) < 0) return fail_errno(errno, "send to the kernel");
   for (;;) {
     ssize_t size = receive(fd, dump_buffer_, 0);
     if (size < 0) return fail_errno(errno == EAGAIN ? ETIMEDOUT : errno, "the kernel's answer");

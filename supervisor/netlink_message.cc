@@ -63,7 +63,7 @@ class Attributes {
 };
 
 template <class Header>
-const Header& header_of(const nlmsghdr& message) {
+const Header& payload_of(const nlmsghdr& message) {
   return *static_cast<const Header*>(nlmsg_data(&message));
 }
 
@@ -141,10 +141,14 @@ void NlMsgDeleter::operator()(nl_msg* message) const {
   nlmsg_free(message);
 }
 
+nlmsghdr& header_of(const NlMsg& message) {
+  return *nlmsg_hdr(message.get());
+}
+
 std::optional<Link> parse_link(const nlmsghdr& message) {
   Attributes<kIflaParentDevBusName> attributes(message, sizeof(ifinfomsg));
   if (!attributes.valid()) return std::nullopt;
-  const auto& header = header_of<ifinfomsg>(message);
+  const auto& header = payload_of<ifinfomsg>(message);
   Link link;
   link.index = IfIndex{header.ifi_index};
   link.name = attributes.text(IFLA_IFNAME);
@@ -161,7 +165,7 @@ std::optional<Link> parse_link(const nlmsghdr& message) {
 std::optional<LocalAddress> parse_address(const nlmsghdr& message) {
   Attributes<kIfaProto> attributes(message, sizeof(ifaddrmsg));
   if (!attributes.valid()) return std::nullopt;
-  const auto& header = header_of<ifaddrmsg>(message);
+  const auto& header = payload_of<ifaddrmsg>(message);
   auto own = attributes.address(IFA_LOCAL);  // on a point-to-point link, IFA_ADDRESS is the peer's
   if (!own) own = attributes.address(IFA_ADDRESS);
   if (!own) return std::nullopt;
@@ -174,7 +178,7 @@ std::optional<LocalAddress> parse_address(const nlmsghdr& message) {
 
 std::optional<Route> parse_route(const nlmsghdr& message, std::uint8_t our_protocol) {
   if (message.nlmsg_len < NLMSG_LENGTH(sizeof(rtmsg))) return std::nullopt;
-  const auto& header = header_of<rtmsg>(message);
+  const auto& header = payload_of<rtmsg>(message);
   bool ours = header.rtm_protocol == our_protocol;
   bool main_default = header.rtm_dst_len == 0 && header.rtm_table == RT_TABLE_MAIN;
   auto type = route_type(header.rtm_type);
@@ -202,7 +206,7 @@ std::optional<Route> parse_route(const nlmsghdr& message, std::uint8_t our_proto
 std::optional<Rule> parse_rule(const nlmsghdr& message) {
   Attributes<FRA_MAX> attributes(message, sizeof(fib_rule_hdr));
   if (!attributes.valid()) return std::nullopt;
-  const auto& header = header_of<fib_rule_hdr>(message);
+  const auto& header = payload_of<fib_rule_hdr>(message);
   if (header.family != AF_INET && header.family != AF_INET6) return std::nullopt;
   Rule rule;
   rule.family = header.family;

@@ -16,6 +16,8 @@ struct NlMsgDeleter {
   void operator()(nl_msg* message) const;
 };
 using NlMsg = std::unique_ptr<nl_msg, NlMsgDeleter>;
+/// The whole message, nlmsg_len bytes of it; lives as long as `message`.
+nlmsghdr& header_of(const NlMsg& message);
 
 // The message as a value; nothing if it is of another kind, lacks what we need, or is broken. The message's length has
 // been checked against the buffer that it stands in.

@@ -1,5 +1,9 @@
 #include "supervisor/prober.h"
 
+#include <sys/socket.h>
+
+#include <cerrno>
+
 #include "common/log.h"
 #include "supervisor/socks_connect.h"
 
@@ -32,8 +36,8 @@ struct Prober::Round {
   Timer deadline;
 };
 
-Prober::Prober(UvLoop& loop, CurlLoop& curl, ProbeConfig config, std::function<Result<UniqueFd>()> open_stream)
-    : loop_(loop), curl_(curl), config_(std::move(config)), open_stream_(std::move(open_stream)) {}
+Prober::Prober(UvLoop& loop, CurlLoop& curl, ProbeConfig config, std::function<Result<void>(UniqueFd)> serve)
+    : loop_(loop), curl_(curl), config_(std::move(config)), serve_(std::move(serve)) {}
 Prober::~Prober() = default;
 
 void Prober::cancel() {
@@ -58,10 +62,13 @@ void Prober::start_next_target() {
   std::size_t index = (first_target_ + round.started++) % config_.targets.size();
   const ProbeTarget& target = config_.targets[index];
   if (target.kind == ProbeTarget::Kind::Tcp) {
-    auto stream = open_stream_();
-    if (!stream) return target_done(index, std::unexpected(stream.error()));
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0)
+      return target_done(index, fail_errno(errno, "socketpair"));
+    UniqueFd ours(ends[0]), theirs(ends[1]);
+    if (auto served = serve_(std::move(theirs)); !served) return target_done(index, std::move(served));
     round.connects.push_back(std::make_unique<SocksConnect>(
-        loop_, std::move(*stream), target.tcp, config_.timeout,
+        loop_, std::move(ours), target.tcp, config_.timeout,
         [this, index](Result<void> outcome) { target_done(index, std::move(outcome)); }));
   } else {
     CurlLoop::Options options;
@@ -69,7 +76,7 @@ void Prober::start_next_target() {
     options.timeout = options.connect_timeout = config_.timeout;
     options.max_body = kMaxProbeBody;
     options.route = CurlLoop::Route::OverSocks5;
-    options.open_socket = [this](int) { return open_stream_(); };
+    options.take_peer = serve_;
     round.requests.push_back(curl_.fetch(std::move(options), [this, index, url = target.url](Result<CurlLoop::Response> response) {
       target_done(index, response ? judge_probe_response(url, *response) : Result<void>(std::unexpected(response.error())));
     }));
@@ -99,7 +106,7 @@ void Prober::fetch_public_ip(Millis timeout, std::function<void(Result<Address>)
   options.timeout = options.connect_timeout = timeout;
   options.max_body = kMaxProbeBody;
   options.route = CurlLoop::Route::OverSocks5;
-  options.open_socket = [this](int) { return open_stream_(); };
+  options.take_peer = serve_;
   ip_request_ = curl_.fetch(std::move(options), [done = std::move(done)](Result<CurlLoop::Response> response) {
     if (!response) return done(std::unexpected(response.error()));
     if (response->status != 200) return done(fail(Errc::Refused, "status {}", response->status));

@@ -17,8 +17,8 @@ Result<void> judge_probe_response(const std::string& url, const CurlLoop::Respon
 /// Asks the configured targets through a dongle's own worker: the same way that a client's bytes take.
 class Prober {
  public:
-  /// open_stream: a fresh stream that the worker serves as SOCKS5.
-  Prober(UvLoop& loop, CurlLoop& curl, ProbeConfig config, std::function<Result<UniqueFd>()> open_stream);
+  /// serve: hands the far end of a stream to the worker, which serves it as SOCKS5.
+  Prober(UvLoop& loop, CurlLoop& curl, ProbeConfig config, std::function<Result<void>(UniqueFd)> serve);
   ~Prober();
 
   /// One round: the targets one after another, the next when one fails or takes over a second; the first success ends
@@ -42,7 +42,7 @@ class Prober {
   UvLoop& loop_;
   CurlLoop& curl_;
   ProbeConfig config_;
-  std::function<Result<UniqueFd>()> open_stream_;
+  std::function<Result<void>(UniqueFd)> serve_;
   std::unique_ptr<Round> round_;
   std::size_t first_target_ = 0;  ///< moves on every round, so that no target gets all the questions
   std::unique_ptr<CurlLoop::Request> ip_request_;

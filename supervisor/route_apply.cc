@@ -25,12 +25,14 @@ bool is_done_already(const RouteOp& op, const Error& error) {
 RouteApply::RouteApply(UvLoop& loop, Netlink& netlink) : netlink_(netlink), retry_timer_(loop) {}
 
 void RouteApply::set_wanted(RoutePlan wanted) {
+  if (withdrawn_) return;  // a change of the picture that our own removal caused
   wanted_ = std::move(wanted);
   std::erase_if(looks_, [this](const auto& entry) { return wanted_.find(entry.first) == nullptr; });
   reconcile();
 }
 
 void RouteApply::withdraw() {
+  withdrawn_ = true;
   wanted_ = {};
   looks_.clear();
   reconcile();

@@ -18,7 +18,8 @@ class RouteApply {
   void set_wanted(RoutePlan wanted);
   /// Compares and mends. To be called whenever netlink's picture has changed (set_wanted includes it).
   void reconcile();
-  /// Removes all that is ours from the kernel. For a stop; a restart for an upgrade leaves everything in place.
+  /// Removes all that is ours from the kernel. For a stop: later plans are ignored. A restart for an
+  /// upgrade doesn't call this and leaves everything in place.
   void withdraw();
 
   /// What could not be done at the last try, for this dongle: nothing, if all is as wanted.
@@ -48,6 +49,7 @@ class RouteApply {
   Netlink& netlink_;
   Timer retry_timer_;
   RoutePlan wanted_;
+  bool withdrawn_ = false;
   RepairPolicy policy_;
   std::map<DongleId, Look> looks_;
   std::map<DongleId, Error> failures_;

@@ -206,14 +206,9 @@ void WorkerUnit::drop_connections(const std::string& reason) {
   if (channel_) (void)channel_->send(DropConnections{reason});  // gone or stuck: its connections end with it
 }
 
-Result<UniqueFd> WorkerUnit::open_probe() {
+Result<void> WorkerUnit::serve_probe(UniqueFd stream) {
   if (!channel_ || !ready_) return fail(Errc::Unreachable, "the worker isn't ready");
-  int ends[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0)
-    return fail_errno(errno, "socketpair");
-  UniqueFd ours(ends[0]), theirs(ends[1]);
-  if (auto sent = channel_->send(ServeProbe{}, {theirs.get()}); !sent) return std::unexpected(sent.error());
-  return ours;
+  return channel_->send(ServeProbe{}, {stream.get()});
 }
 
 Report WorkerUnit::totals() const {

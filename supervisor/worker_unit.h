@@ -35,8 +35,8 @@ class WorkerUnit {
   void restart();
 
   void drop_connections(const std::string& reason);
-  /// Our end of a stream that the worker serves like a client's connection (SOCKS5 or HTTP), for a probe.
-  Result<UniqueFd> open_probe();
+  /// Has the worker serve this stream like a client's connection (SOCKS5 or HTTP), for a probe.
+  Result<void> serve_probe(UniqueFd stream);
 
   /// Process, listening socket, setup in force. True: connections are served.
   bool is_ready() const { return ready_; }

@@ -6,7 +6,9 @@
 namespace dongle {
 namespace {
 
-Prefix prefix(const char* text) { return Prefix::parse(text).value(); }
+Prefix prefix(const char* text) {
+  return Prefix::parse(text).value();
+}
 
 // IANA's special-purpose registries. The documentation nets count as public: labs stand in them for the internet.
 const auto& special_v4() {
@@ -48,9 +50,15 @@ bool contains(const auto& prefixes, const Address& address) {
   return std::ranges::any_of(prefixes, [&](const Prefix& p) { return p.contains(address); });
 }
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_hex(char c) { return is_digit(c) || (c >= 'a' && c <= 'f'); }
-bool is_name_char(char c) { return is_digit(c) || (c >= 'a' && c <= 'z') || c == '-' || c == '_'; }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+bool is_hex(char c) {
+  return is_digit(c) || (c >= 'a' && c <= 'f');
+}
+bool is_name_char(char c) {
+  return is_digit(c) || (c >= 'a' && c <= 'z') || c == '-' || c == '_';
+}
 
 // inet_aton and its kin take a name whose last label is a number, decimal, octal or hex, for an address.
 bool is_number(std::string_view label) {

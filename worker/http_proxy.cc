@@ -7,15 +7,25 @@
 namespace dongle::http {
 namespace {
 
-bool is_alpha(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_alpha(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
 bool is_token_char(char c) {
   return is_alpha(c) || is_digit(c) || std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
 }
-bool is_token(std::string_view s) { return !s.empty() && std::ranges::all_of(s, is_token_char); }
-bool is_visible(char c) { return static_cast<unsigned char>(c) > 0x20 && c != 0x7f; }
+bool is_token(std::string_view s) {
+  return !s.empty() && std::ranges::all_of(s, is_token_char);
+}
+bool is_visible(char c) {
+  return static_cast<unsigned char>(c) > 0x20 && c != 0x7f;
+}
 // RFC 9110 5.5: tab, space, visible, 8-bit.
-bool is_field_char(char c) { return c == '\t' || c == ' ' || is_visible(c); }
+bool is_field_char(char c) {
+  return c == '\t' || c == ' ' || is_visible(c);
+}
 
 std::string lower(std::string_view s) {
   std::string out(s);
@@ -86,7 +96,8 @@ std::expected<RequestLine, Refusal> read_request_line(std::string_view line) {
   if (out.target.empty() || !std::ranges::all_of(out.target, [](char c) { return is_visible(c) && c > 0; }))
     return refuse("the request target is malformed");
   if (!out.version.starts_with("HTTP/")) return refuse("the request line is not METHOD TARGET HTTP/1.1");
-  if (out.version != "HTTP/1.1" && out.version != "HTTP/1.0") return refuse("only HTTP/1.0 and 1.1 are spoken here", 505);
+  if (out.version != "HTTP/1.1" && out.version != "HTTP/1.0")
+    return refuse("only HTTP/1.0 and 1.1 are spoken here", 505);
   return out;
 }
 
@@ -158,7 +169,8 @@ std::expected<Request, Refusal> read_absolute(const RequestLine& line, const std
   if (lower(line.target.substr(0, kScheme.size())) != kScheme) {
     if (line.target.starts_with('/') || line.target == "*")
       return refuse("this is a proxy: set it as HTTP or SOCKS5 proxy in your program, or ask for http://HOST/PATH");
-    if (line.target.find("://") != line.target.npos) return refuse("only http:// is fetched here; for others use CONNECT");
+    if (line.target.find("://") != line.target.npos)
+      return refuse("only http:// is fetched here; for others use CONNECT");
     return refuse("the request target is malformed");
   }
   auto rest = line.target.substr(kScheme.size());
@@ -210,18 +222,30 @@ std::expected<Request, Refusal> read_head(std::string_view head) {
 
 const char* status_text(int status) {
   switch (status) {
-    case 400: return "Bad Request";
-    case 403: return "Forbidden";
-    case 405: return "Method Not Allowed";
-    case 408: return "Request Timeout";
-    case 414: return "URI Too Long";
-    case 431: return "Request Header Fields Too Large";
-    case 501: return "Not Implemented";
-    case 502: return "Bad Gateway";
-    case 503: return "Service Unavailable";
-    case 504: return "Gateway Timeout";
-    case 505: return "HTTP Version Not Supported";
-    default: return "Error";
+    case 400:
+      return "Bad Request";
+    case 403:
+      return "Forbidden";
+    case 405:
+      return "Method Not Allowed";
+    case 408:
+      return "Request Timeout";
+    case 414:
+      return "URI Too Long";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 501:
+      return "Not Implemented";
+    case 502:
+      return "Bad Gateway";
+    case 503:
+      return "Service Unavailable";
+    case 504:
+      return "Gateway Timeout";
+    case 505:
+      return "HTTP Version Not Supported";
+    default:
+      return "Error";
   }
 }
 
@@ -246,8 +270,7 @@ std::optional<std::expected<Request, Refusal>> HeadReader::read(std::string_view
     if (lines_ == 0)
       if (auto line = read_request_line(in.substr(0, scanned_ - 1)); !line)
         return Answer(std::unexpected(std::move(line).error()));
-    if (++lines_ > kMaxHeaders + 1)
-      return Answer(refuse(fmt::format("more than {} headers", kMaxHeaders), 431));
+    if (++lines_ > kMaxHeaders + 1) return Answer(refuse(fmt::format("more than {} headers", kMaxHeaders), 431));
     line_start_ = scanned_ + 1;
   }
   if (in.size() < kMaxHead) return std::nullopt;
@@ -262,8 +285,10 @@ std::optional<std::size_t> BodyFramer::take(std::string_view bytes) {
       used += part;
       left_ -= part;
       if (left_ > 0) continue;
-      if (kind_ == Kind::Length) done_ = true;
-      else state_ = Chunk::DataCr;
+      if (kind_ == Kind::Length)
+        done_ = true;
+      else
+        state_ = Chunk::DataCr;
     } else if (!step(bytes[used++])) {
       return std::nullopt;
     }
@@ -275,7 +300,10 @@ std::optional<std::size_t> BodyFramer::take(std::string_view bytes) {
 bool BodyFramer::step(char c) {
   switch (state_) {
     case Chunk::Size: {
-      int digit = is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+      int digit = is_digit(c)            ? c - '0'
+                  : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                  : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                         : -1;
       if (digit >= 0) {
         if (++digits_ > 15) return false;
         left_ = left_ * 16 + static_cast<std::uint64_t>(digit);
@@ -292,26 +320,40 @@ bool BodyFramer::step(char c) {
       digits_ = 0;
       state_ = left_ == 0 ? Chunk::TrailerStart : Chunk::Data;
       return c == '\n';
-    case Chunk::Data: return false;  // take() handles data as a run
-    case Chunk::DataCr: state_ = Chunk::DataLf; return c == '\r';
-    case Chunk::DataLf: state_ = Chunk::Size; return c == '\n';
-    case Chunk::TrailerStart: state_ = c == '\r' ? Chunk::EndLf : Chunk::Trailer; return c != '\n';
+    case Chunk::Data:
+      return false;  // take() handles data as a run
+    case Chunk::DataCr:
+      state_ = Chunk::DataLf;
+      return c == '\r';
+    case Chunk::DataLf:
+      state_ = Chunk::Size;
+      return c == '\n';
+    case Chunk::TrailerStart:
+      state_ = c == '\r' ? Chunk::EndLf : Chunk::Trailer;
+      return c != '\n';
     case Chunk::Trailer:
       if (c == '\r') state_ = Chunk::TrailerLf;
       return c != '\n';
-    case Chunk::TrailerLf: state_ = Chunk::TrailerStart; return c == '\n';
-    case Chunk::EndLf: done_ = true; return c == '\n';
+    case Chunk::TrailerLf:
+      state_ = Chunk::TrailerStart;
+      return c == '\n';
+    case Chunk::EndLf:
+      done_ = true;
+      return c == '\n';
   }
   return false;
 }
 
-std::string connect_reply() { return "HTTP/1.1 200 Connection established\r\n\r\n"; }
+std::string connect_reply() {
+  return "HTTP/1.1 200 Connection established\r\n\r\n";
+}
 
 std::string error_reply(int status, std::string_view text) {
   return fmt::format(
-      "HTTP/1.1 {} {}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n{}Connection: close\r\n\r\n{}\n", status,
-      status_text(status), text.size() + 1, status == 405 ? "Allow: CONNECT, GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n" : "",
-      text);
+      "HTTP/1.1 {} {}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n{}Connection: "
+      "close\r\n\r\n{}\n",
+      status, status_text(status), text.size() + 1,
+      status == 405 ? "Allow: CONNECT, GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n" : "", text);
 }
 
 }  // namespace dongle::http

@@ -29,7 +29,18 @@ class BodyFramer {
 
  private:
   enum class Kind : std::uint8_t { Length, Chunked };
-  enum class Chunk : std::uint8_t { Size, SizeRest, SizeLf, Data, DataCr, DataLf, TrailerStart, Trailer, TrailerLf, EndLf };
+  enum class Chunk : std::uint8_t {
+    Size,
+    SizeRest,
+    SizeLf,
+    Data,
+    DataCr,
+    DataLf,
+    TrailerStart,
+    Trailer,
+    TrailerLf,
+    EndLf
+  };
   BodyFramer(Kind kind, std::uint64_t left) : kind_(kind), done_(kind == Kind::Length && left == 0), left_(left) {}
   bool step(char c);
 

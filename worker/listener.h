@@ -11,8 +11,8 @@ namespace dongle {
 /// or memory it stops and lets clients wait in the kernel's queue until there is room again.
 class Listener {
  public:
-  static constexpr int kBatch = 64;        ///< accepted in one turn
-  static constexpr Millis kRetry{200};     ///< the longest pause before another look
+  static constexpr int kBatch = 64;     ///< accepted in one turn
+  static constexpr Millis kRetry{200};  ///< the longest pause before another look
 
   struct Handlers {
     std::function<bool()> has_room;                         ///< whether one more can be served

@@ -58,8 +58,10 @@ int parse_arguments(int argc, char** argv, Arguments& out) {
       bool is_id = key == "--id";
       auto number = parse_decimal(argv[i], is_id ? kMinDongleId : 0, is_id ? kMaxDongleId : 1 << 20);
       if (!number) return usage_error(fmt::format("{}: {}", key, number.error().message()));
-      if (is_id) out.options.id = DongleId{static_cast<unsigned>(*number)};
-      else out.options.runtime_fd = static_cast<int>(*number);
+      if (is_id)
+        out.options.id = DongleId{static_cast<unsigned>(*number)};
+      else
+        out.options.runtime_fd = static_cast<int>(*number);
     } else {
       return usage_error(fmt::format("unknown option {}", key));
     }

@@ -20,7 +20,9 @@ std::optional<T> read_struct(Bytes bytes) {
   return value;
 }
 
-Bytes skip(Bytes bytes, std::size_t n) { return bytes.subspan(std::min(n, bytes.size())); }
+Bytes skip(Bytes bytes, std::size_t n) {
+  return bytes.subspan(std::min(n, bytes.size()));
+}
 
 // The payload of an attribute; empty if it isn't there.
 Bytes find_attribute(Bytes bytes, unsigned short type) {
@@ -37,6 +39,7 @@ std::optional<NetlinkEvent> read_link(Bytes payload, bool gone) {
   // Other families speak of a device's part in a bridge, which it may leave without going.
   if (!info || info->ifi_family != AF_UNSPEC) return std::nullopt;
   auto name = find_attribute(skip(payload, NLMSG_ALIGN(sizeof(ifinfomsg))), IFLA_IFNAME);
+  if (name.empty()) return std::nullopt;
   auto* text = reinterpret_cast<const char*>(name.data());
   return LinkSeen{IfIndex{info->ifi_index}, std::string(text, strnlen(text, name.size())), gone};
 }

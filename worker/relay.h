@@ -23,11 +23,11 @@ class Relay : Poller::Sink {
   struct Start {
     std::unique_ptr<PolledSocket> client, server;
     std::uint32_t client_events = 0, server_events = 0;  ///< epoll events of theirs that were not acted on
-    std::string to_client;  ///< our own answer, sent first and not counted
-    std::string to_server;  ///< what the client sent already
-    std::optional<http::BodyFramer> body;  ///< set: only these bytes of the client's go to the server
+    std::string to_client;                               ///< our own answer, sent first and not counted
+    std::string to_server;                               ///< what the client sent already
+    std::optional<http::BodyFramer> body;                ///< set: only these bytes of the client's go to the server
   };
-  /// The connection is over: client_eof and server_eof say who closed first. May destroy the Relay.
+  /// The connection is over: client_eof and server_eof say who closed first. Destroys the Relay.
   using Finished = std::function<void(CloseReason)>;
 
   /// buffer: kReadSize bytes shared by all relays of the loop. counters: where bytes are counted, null: nowhere.

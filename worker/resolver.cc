@@ -75,8 +75,8 @@ struct Resolver::Impl {
       static_cast<Impl*>(data)->watch(fd, readable != 0, writable != 0);
     };
     options.sock_state_cb_data = this;
-    int mask = ARES_OPT_LOOKUPS | ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_NDOTS | ARES_OPT_DOMAINS |
-               ARES_OPT_SORTLIST | ARES_OPT_SERVERS | ARES_OPT_SOCK_STATE_CB | ARES_OPT_NOROTATE;
+    int mask = ARES_OPT_LOOKUPS | ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_NDOTS |
+               ARES_OPT_DOMAINS | ARES_OPT_SORTLIST | ARES_OPT_SERVERS | ARES_OPT_SOCK_STATE_CB | ARES_OPT_NOROTATE;
     if (ares_init_options(&channel, &options, mask) != ARES_SUCCESS) {
       channel = nullptr;
       return false;
@@ -156,7 +156,8 @@ struct Resolver::Impl {
     if (lookup.settled) return;
     if (lookup.queries == 0 || !lookup.name_exists) return query->impl->settle(query->lookup);
     if (!lookup.v4.empty())
-      lookup.deadline.start(kOtherFamilyGrace, [impl = query->impl, kept = query->lookup.get()] { impl->expire(*kept); });
+      lookup.deadline.start(kOtherFamilyGrace,
+                            [impl = query->impl, kept = query->lookup.get()] { impl->expire(*kept); });
   }
 
   static int read_v4(Lookup& lookup, const unsigned char* bytes, int length) {
@@ -207,12 +208,12 @@ struct Resolver::Impl {
   }
 
   Result<std::vector<Address>> verdict(const Lookup& lookup) const {
+    if (lookup.failure == ARES_EDESTRUCTION) return fail(Errc::Cancelled, "{}: the way out changed", lookup.name);
     std::vector<Address> all = lookup.v4;
     all.insert(all.end(), lookup.v6.begin(), lookup.v6.end());
     if (!all.empty()) return all;
     if (lookup.failure == ARES_SUCCESS) return fail(Errc::NotFound, "{}: no such name", lookup.name);
     if (lookup.failure == ARES_ETIMEOUT) return fail(Errc::Timeout, "{}: the name servers don't answer", lookup.name);
-    if (lookup.failure == ARES_EDESTRUCTION) return fail(Errc::Cancelled, "{}: the way out changed", lookup.name);
     if (bind_failed) return fail(Errc::Unreachable, "{}: no device to ask through", lookup.name);
     return fail(Errc::Io, "{}: {}", lookup.name, ares_strerror(lookup.failure));
   }
@@ -246,9 +247,14 @@ void Resolver::set_egress(const Egress& egress, const std::vector<Address>& serv
   impl_->servers = servers;
 }
 
-void Resolver::flush() { impl_->cache.clear(); }
+void Resolver::flush() {
+  impl_->close_channel();
+  impl_->cache.clear();
+}
 
-const std::vector<Address>* Resolver::find(const std::string& name) { return impl_->cache.find(name, UvLoop::now()); }
+const std::vector<Address>* Resolver::find(const std::string& name) {
+  return impl_->cache.find(name, UvLoop::now());
+}
 
 Result<std::unique_ptr<Resolver::Ticket>> Resolver::lookup(const std::string& name, Done done) {
   auto& impl = *impl_;
@@ -284,7 +290,11 @@ Result<std::unique_ptr<Resolver::Ticket>> Resolver::lookup(const std::string& na
   return ticket;
 }
 
-std::uint64_t Resolver::cache_evicted() const { return impl_->cache.evicted(); }
-std::uint64_t Resolver::refused_full() const { return impl_->refused_full; }
+std::uint64_t Resolver::cache_evicted() const {
+  return impl_->cache.evicted();
+}
+std::uint64_t Resolver::refused_full() const {
+  return impl_->refused_full;
+}
 
 }  // namespace dongle

@@ -38,7 +38,7 @@ class Resolver {
 
   /// Replaces the way out and the servers; what was known and what is under way is forgotten if either changed.
   void set_egress(const Egress& egress, const std::vector<Address>& servers);
-  /// Forgets the names that are known.
+  /// Forgets the names that are known, and calls off what is under way (Cancelled).
   void flush();
 
   /// An answer known already, empty for a name that doesn't exist; nullptr: ask. Valid until the next call.

@@ -15,10 +15,16 @@ constexpr std::uint32_t kHangup = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 
 CloseReason resolve_failure(const Error& error) {
   switch (error.code) {
-    case Errc::NotFound: return CloseReason::dns_not_found;
-    case Errc::Timeout: return CloseReason::dns_timeout;
-    case Errc::Unreachable: return CloseReason::no_device;
-    case Errc::Full: return CloseReason::no_resources;
+    case Errc::NotFound:
+      return CloseReason::dns_not_found;
+    case Errc::Timeout:
+      return CloseReason::dns_timeout;
+    case Errc::Unreachable:
+      return CloseReason::no_device;
+    case Errc::Full:
+      return CloseReason::no_resources;
+    case Errc::Cancelled:
+      return CloseReason::interrupted;
     case Errc::InvalidArgument:
     case Errc::Exists:
     case Errc::Busy:
@@ -27,7 +33,7 @@ CloseReason resolve_failure(const Error& error) {
     case Errc::Unsupported:
     case Errc::Protocol:
     case Errc::Io:
-    case Errc::Cancelled: return CloseReason::dns_failed;
+      return CloseReason::dns_failed;
   }
   return CloseReason::dns_failed;
 }
@@ -63,11 +69,15 @@ void Session::start(UniqueFd client) {
 void Session::on_ready(PolledSocket&, std::uint32_t events) {
   client_events_ |= events;
   switch (state_) {
-    case State::Handshake: return read_handshake();
-    case State::Connecting: return watch_waiting_client();
-    case State::Closing: return drain_client();
+    case State::Handshake:
+      return read_handshake();
+    case State::Connecting:
+      return watch_waiting_client();
+    case State::Closing:
+      return drain_client();
     case State::Relaying:  // the relay has the sockets
-    case State::Ended: return;
+    case State::Ended:
+      return;
   }
 }
 
@@ -100,8 +110,10 @@ bool Session::sniff() {
     opening_->protocol = Protocol::Http;
   } else {
     // TLS and others get no answer: none that they would understand.
-    if (first == 4) linger(CloseReason::unsupported, socks5::socks4_refusal());
-    else end(CloseReason::unsupported);
+    if (first == 4)
+      linger(CloseReason::unsupported, socks5::socks4_refusal());
+    else
+      end(CloseReason::unsupported);
     return false;
   }
   return true;
@@ -202,12 +214,12 @@ void Session::on_dialed(Dial::Outcome outcome) {
   start.body = opening_->body;
   opening_.reset();
   state_ = State::Relaying;
-  relay_ = std::make_unique<Relay>(context_.loop, context_.poller, context_.buffer,
-                                   is_probe_ ? nullptr : &context_.counters, std::move(start),
-                                   [this](CloseReason reason) {
-                                     if (close_info(reason).is_error) relay_->reset_both();
-                                     end(reason);
-                                   });
+  relay_ =
+      std::make_unique<Relay>(context_.loop, context_.poller, context_.buffer, is_probe_ ? nullptr : &context_.counters,
+                              std::move(start), [this](CloseReason reason) {
+                                if (close_info(reason).is_error) relay_->reset_both();
+                                end(reason);
+                              });
   check_idle();
   relay_->run();
 }

@@ -11,7 +11,9 @@ constexpr CloseInfo kInfos[] = {
 
 }  // namespace
 
-const CloseInfo& close_info(CloseReason reason) { return kInfos[static_cast<std::size_t>(reason)]; }
+const CloseInfo& close_info(CloseReason reason) {
+  return kInfos[static_cast<std::size_t>(reason)];
+}
 
 std::optional<CloseReason> close_reason_from_name(std::string_view name) {
   for (std::size_t i = 0; i < kCloseReasons; ++i)

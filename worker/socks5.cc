@@ -10,7 +10,9 @@ constexpr std::uint8_t kNoAuthentication = 0;
 constexpr std::uint8_t kConnect = 1;
 constexpr std::uint8_t kIPv4 = 1, kName = 3, kIPv6 = 4;
 
-std::uint8_t byte_at(std::string_view in, std::size_t i) { return static_cast<std::uint8_t>(in[i]); }
+std::uint8_t byte_at(std::string_view in, std::size_t i) {
+  return static_cast<std::uint8_t>(in[i]);
+}
 
 std::string reply(std::uint8_t rep, const Endpoint& bound) {
   std::string out{static_cast<char>(kVersion), static_cast<char>(rep), 0,
@@ -60,9 +62,17 @@ std::optional<std::expected<Request, CloseReason>> read_request(std::string_view
   return request;
 }
 
-std::string method_reply(std::uint8_t method) { return {static_cast<char>(kVersion), static_cast<char>(method)}; }
-std::string success_reply(const Endpoint& bound) { return reply(0, bound); }
-std::string failure_reply(std::uint8_t rep) { return reply(rep, {}); }
-std::string socks4_refusal() { return {0, 0x5b, 0, 0, 0, 0, 0, 0}; }
+std::string method_reply(std::uint8_t method) {
+  return {static_cast<char>(kVersion), static_cast<char>(method)};
+}
+std::string success_reply(const Endpoint& bound) {
+  return reply(0, bound);
+}
+std::string failure_reply(std::uint8_t rep) {
+  return reply(rep, {});
+}
+std::string socks4_refusal() {
+  return {0, 0x5b, 0, 0, 0, 0, 0, 0};
+}
 
 }  // namespace dongle::socks5

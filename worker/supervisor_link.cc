@@ -49,17 +49,19 @@ void SupervisorLink::try_connect() {
       fd = connect_in(directory.get());
   }
   if (!fd) {
+    // Not at once: while it restarts there is nothing to tell.
+    if (delay_ == kLastRetry && !std::exchange(told_unreachable_, true)) handlers_.unreachable(fd.error());
     retry_.start(delay_, [this] { try_connect(); });
     delay_ = std::min(delay_ * 2, kLastRetry);
     return;
   }
   delay_ = kFirstRetry;
-  channel_ = std::make_unique<IpcChannel>(
-      loop_, std::move(*fd),
-      IpcChannel::Handlers{[this](IpcMessage message, std::vector<UniqueFd> fds) {
-                             handlers_.message(std::move(message), std::move(fds));
-                           },
-                           [this](const Error& error) { on_lost(error); }});
+  told_unreachable_ = false;
+  channel_ = std::make_unique<IpcChannel>(loop_, std::move(*fd),
+                                          IpcChannel::Handlers{[this](IpcMessage message, std::vector<UniqueFd> fds) {
+                                                                 handlers_.message(std::move(message), std::move(fds));
+                                                               },
+                                                               [this](const Error& error) { on_lost(error); }});
   if (auto sent = channel_->send(handlers_.hello(), handlers_.fds()); !sent) return on_lost(sent.error());
   handlers_.connected();
 }
@@ -71,6 +73,8 @@ void SupervisorLink::on_lost(const Error& error) {
   handlers_.lost(error);
 }
 
-bool SupervisorLink::send(const IpcMessage& message) { return channel_ && channel_->send(message).has_value(); }
+bool SupervisorLink::send(const IpcMessage& message) {
+  return channel_ && channel_->send(message).has_value();
+}
 
 }  // namespace dongle

@@ -16,10 +16,11 @@ class SupervisorLink {
 
   struct Handlers {
     std::function<void(IpcMessage, std::vector<UniqueFd>)> message;
-    std::function<Hello()> hello;            ///< what to register with
-    std::function<std::vector<int>()> fds;   ///< and the descriptors beside it; stay the caller's
+    std::function<Hello()> hello;           ///< what to register with
+    std::function<std::vector<int>()> fds;  ///< and the descriptors beside it; stay the caller's
     std::function<void()> connected;
-    std::function<void(const Error&)> lost;  ///< after a connection, not after a failed try
+    std::function<void(const Error&)> lost;         ///< after a connection, not after a failed try
+    std::function<void(const Error&)> unreachable;  ///< the tries fail; once until a connection stands
   };
   /// runtime_fd: an open directory, -1: none; runtime_dir: its path, tried next, empty: none.
   SupervisorLink(UvLoop& loop, int runtime_fd, std::string runtime_dir, Handlers handlers);
@@ -43,6 +44,7 @@ class SupervisorLink {
   Timer retry_;
   Millis delay_ = kFirstRetry;
   TimePoint lost_at_;
+  bool told_unreachable_ = false;
   std::unique_ptr<IpcChannel> channel_;
 };
 

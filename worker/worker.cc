@@ -47,6 +47,7 @@ struct Worker::Impl {
   SessionTable sessions;
   SupervisorLink link;
   std::unique_ptr<DeviceWatch> device_watch;
+  std::vector<Address> dns_servers;
   std::vector<std::uint16_t> ports;
   std::vector<std::unique_ptr<Listener>> listeners;
   DialReport dial_report;
@@ -76,8 +77,12 @@ struct Worker::Impl {
 
   SupervisorLink::Handlers link_handlers() {
     return {
-        .message = [this](IpcMessage message, std::vector<UniqueFd> fds) { on_message(std::move(message), std::move(fds)); },
-        .hello = [this] { return Hello{kIpcVersion, options.id, static_cast<int>(getpid()), ports}; },
+        .message = [this](IpcMessage message,
+                          std::vector<UniqueFd> fds) { on_message(std::move(message), std::move(fds)); },
+        .hello =
+            [this] {
+              return Hello{kIpcVersion, options.id, static_cast<int>(getpid()), ports};
+            },
         .fds =
             [this] {
               std::vector<int> fds;
@@ -93,6 +98,10 @@ struct Worker::Impl {
             [this](const Error& error) {
               log_event(LogEvent::supervisor_lost, {{"dongle", options.id}, {"error", error.message()}});
             },
+        .unreachable =
+            [this](const Error& error) {
+              log_event(LogEvent::supervisor_unreachable, {{"dongle", options.id}, {"error", error.message()}});
+            },
     };
   }
 
@@ -103,6 +112,7 @@ struct Worker::Impl {
                    [this](const std::string& name) {
                      log_event(LogEvent::device_renamed, {{"dongle", options.id}, {"iface", name}});
                      context.egress.device = name;
+                     resolver.set_egress(context.egress, dns_servers);
                    },
                .addresses = [this](const std::set<Address>& all) { context.guard.set_host_addresses(all); }});
     if (!watch) return std::unexpected(std::move(watch).error());
@@ -145,12 +155,11 @@ struct Worker::Impl {
                          static_cast<std::size_t>(std::max(setup.max_connections_per_client, 0))});
     apply_device(setup);
     if (!fds.empty() || setup.ports.empty()) listen_on(setup.ports, std::move(fds));
-    log_event(LogEvent::worker_setup,
-              {{"dongle", options.id},
-               {"iface", setup.device},
-               {"ifindex", setup.ifindex.value},
-               {"address", setup.source_v4 ? setup.source_v4->to_string() : ""},
-               {"listeners", listeners.size()}});
+    log_event(LogEvent::worker_setup, {{"dongle", options.id},
+                                       {"iface", setup.device},
+                                       {"ifindex", setup.ifindex.value},
+                                       {"address", setup.source_v4 ? setup.source_v4->to_string() : ""},
+                                       {"listeners", listeners.size()}});
     send_report();
   }
 
@@ -162,11 +171,13 @@ struct Worker::Impl {
       egress = {};
     }
     Egress before = std::exchange(context.egress, egress);
-    resolver.set_egress(egress, setup.dns_servers);
+    dns_servers = setup.dns_servers;
+    resolver.set_egress(egress, dns_servers);
     if (before.is_usable() && before != egress) {
       bool same_device = is_there && before.ifindex == egress.ifindex;
       // A rename moves no connection, a new address leaves the old ones without a way back.
-      if (!same_device) sessions.end_all(CloseReason::device_gone);
+      if (!same_device)
+        sessions.end_all(CloseReason::device_gone);
       else if (before.source_v4 != egress.source_v4 || before.source_v6 != egress.source_v6)
         sessions.end_all(CloseReason::address_changed);
     }
@@ -185,9 +196,10 @@ struct Worker::Impl {
     for (auto& fd : fds) {
       listeners.push_back(std::make_unique<Listener>(
           loop, std::move(fd),
-          Listener::Handlers{[this] { return sessions.open() < sessions_that_fit(); },
-                             [this](UniqueFd client, const Endpoint& peer) { sessions.accept(std::move(client), peer.address); },
-                             [this] { on_accept_limited(); }}));
+          Listener::Handlers{
+              [this] { return sessions.open() < sessions_that_fit(); },
+              [this](UniqueFd client, const Endpoint& peer) { sessions.accept(std::move(client), peer.address); },
+              [this] { on_accept_limited(); }}));
     }
   }
 
@@ -209,8 +221,9 @@ struct Worker::Impl {
     auto now = UvLoop::now();
     if (now - limited_logged_at < kLimitedLogInterval) return;
     limited_logged_at = now;
-    log_event(LogEvent::accept_limited,
-              {{"dongle", options.id}, {"times", std::exchange(limited_since_log, 0)}, {"connections", sessions.open()}});
+    log_event(
+        LogEvent::accept_limited,
+        {{"dongle", options.id}, {"times", std::exchange(limited_since_log, 0)}, {"connections", sessions.open()}});
   }
 
   void on_session_ended() {
@@ -266,8 +279,14 @@ struct Worker::Impl {
 
 Worker::Worker(UvLoop& loop, Options options) : impl_(std::make_unique<Impl>(loop, std::move(options))) {}
 Worker::~Worker() = default;
-Result<void> Worker::start() { return impl_->start(); }
-void Worker::stop() { impl_->stop(Millis{0}); }
-int Worker::exit_code() const { return impl_->exit_code; }
+Result<void> Worker::start() {
+  return impl_->start();
+}
+void Worker::stop() {
+  impl_->stop(Millis{0});
+}
+int Worker::exit_code() const {
+  return impl_->exit_code;
+}
 
 }  // namespace dongle

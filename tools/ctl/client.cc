@@ -124,8 +124,8 @@ Outcome<Json> Client::request(const Json& request, Millis timeout,
     if (!reply) return reply;
     if (auto text = reply->find("progress"); text != reply->end() && text->is_string()) {
       progress(printable(text->get<std::string>()));
-    } else if (json_bool(*reply, "ok")) {
-      return reply->value("result", Json::object());
+    } else if (auto result = reply->value("result", Json::object()); json_bool(*reply, "ok") && result.is_object()) {
+      return result;
     } else if (auto error = reply->find("error"); error != reply->end()) {
       return std::unexpected(failure_from_reply(*error));
     } else {

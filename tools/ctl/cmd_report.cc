@@ -13,7 +13,7 @@ Json request_for(const CommandLine& line) {
     if (line.reset) request["reset"] = true;
   } else if (line.verb == Verb::Incidents) {
     request["limit"] = line.limit;
-    if (line.ids.size() == 1) request["id"] = line.ids[0].value;
+    if (!line.ids.empty()) request["id"] = line.ids[0].value;
   }
   return request;
 }

@@ -11,7 +11,7 @@ namespace dongle::ctl {
 namespace {
 
 constexpr Millis kRedraw{1000};
-constexpr const char* kClearScreen = "\033[H\033[2J\033[3J";
+constexpr const char* kClearScreen = "\033[H\033[J";
 
 Json status_request(const CommandLine& line, const char* verb) {
   Json request{{"verb", verb}};
@@ -19,7 +19,7 @@ Json status_request(const CommandLine& line, const char* verb) {
   return request;
 }
 
-// Leaves the dongles that were asked for; a watched document has all of them.
+// Leaves the dongles that were asked for.
 void keep_asked(const CommandLine& line, Json& document) {
   auto dongles = document.find("dongles");
   if (line.ids.empty() || dongles == document.end() || !dongles->is_array()) return;
@@ -64,6 +64,7 @@ ExitCode run_status(const CommandLine& line, const std::string& socket, const Co
   if (line.watch) return watch(line, socket, console);
   auto document = ask(line, socket, status_request(line, "status"), console);
   if (!document) return console.error("status", document.error());
+  keep_asked(line, *document);
   if (line.json)
     console.print(dump_json(*document) + "\n");
   else

@@ -26,8 +26,11 @@ constexpr const char* kExamples =
     "Exit codes: 0 done, 1 failed, 2 usage, 3 status: not all up, 4 no permission, 5 no such dongle,\n"
     "6 refused now (cooldown, busy, recovery off), 7 the daemon is not running, 8 timed out";
 
+constexpr const char* kGlobalOptions =
+    "Also --json, --socket PATH, --config FILE, --timeout TIME, --no-wait: see donglectl --help";
+
 /// Which ids a verb takes.
-enum class Ids { None, Optional, One, Several };
+enum class Ids { None, AtMostOne, Optional, One, Several };
 
 struct VerbRow {
   Verb verb;
@@ -47,7 +50,7 @@ constexpr VerbRow kVerbs[] = {
     {Verb::Why, "why", Ids::Several, "State, diagnosis, and what recovery did and will do"},
     {Verb::Info, "info", Ids::Several, "Everything known about a dongle"},
     {Verb::Traffic, "traffic", Ids::Optional, "Byte counters and rates"},
-    {Verb::Incidents, "incidents", Ids::Optional, "What failed, what was done about it, and how it ended"},
+    {Verb::Incidents, "incidents", Ids::AtMostOne, "What failed, what was done about it, and how it ended"},
     {Verb::Apn, "apn", Ids::Several, "APN profiles of the modem"},
     {Verb::Reload, "reload", Ids::None, "Read the configuration again; a bad one changes nothing"},
 };
@@ -58,15 +61,19 @@ EarlyExit usage(std::string text) {
   return {ExitCode::Usage, fmt::format("{}; see donglectl --help", text)};
 }
 
+bool is_single(Ids ids) {
+  return ids == Ids::One || ids == Ids::AtMostOne;
+}
+
 std::optional<EarlyExit> read_ids(const std::vector<std::string>& words, Ids ids, CommandLine& line) {
   for (const std::string& word : words) {
-    if (word == "all" && ids != Ids::One) {
+    if (word == "all" && !is_single(ids)) {
       line.all = true;
       continue;
     }
     if (!parse_decimal(word, 0, INT64_MAX))
       return usage(fmt::format("{}: \"{}\" is not a dongle's id, a number{}", line.verb_name, word,
-                               ids == Ids::One ? "" : " or all"));
+                               is_single(ids) ? "" : " or all"));
     auto number = parse_decimal(word, kMinDongleId, kMaxDongleId);
     if (!number)
       return EarlyExit{ExitCode::NoSuchDongle,
@@ -158,16 +165,18 @@ std::expected<CommandLine, EarlyExit> parse_command_line(std::vector<std::string
   for (const VerbRow& row : kVerbs) {
     CLI::App* verb = app.add_subcommand(row.name, row.help);
     verbs[row.verb] = verb;
+    verb->footer(kGlobalOptions);
     verb->parse_complete_callback([&line, &ids, &row] {
       line.verb = row.verb;
       line.verb_name = row.name;
       ids = row.ids;
     });
     if (row.ids == Ids::None) continue;
-    auto* words = verb->add_option("id", id_words, row.ids == Ids::One ? "The dongle" : "Dongles by number, or all");
-    words->type_name(row.ids == Ids::One ? "ID" : "ID...");
-    words->required(row.ids != Ids::Optional);
-    if (row.ids == Ids::One) words->expected(1);
+    auto* words =
+        verb->add_option("ID", id_words, is_single(row.ids) ? "The dongle's number" : "Numbers of dongles, or all");
+    words->type_name("");
+    words->required(row.ids == Ids::One || row.ids == Ids::Several);
+    if (is_single(row.ids)) words->expected(1);
   }
   verbs[Verb::Status]->add_flag("--watch,-w", line.watch, "Show it again on each change, until Ctrl-C");
   verbs[Verb::Tail]->add_flag("-f,--follow", line.follow, "Go on with what is written from now on");
@@ -198,21 +207,20 @@ std::expected<CommandLine, EarlyExit> parse_command_line(std::vector<std::string
 
   for (const char* name : kNotYet) {
     CLI::App* verb = app.add_subcommand(name, "Not in this version yet");
-    verb->allow_extras();
+    verb->fallthrough(false);
+    verb->prefix_command();  // whatever stands behind it: the answer is the same
     verb->parse_complete_callback([&line, name] {
       line.verb = Verb::NotYet;
       line.verb_name = name;
     });
   }
 
-  if (args.empty()) return std::unexpected(EarlyExit{ExitCode::Usage, app.help()});
+  if (args.empty()) return std::unexpected(usage("name a verb, such as status"));
   std::ranges::reverse(args);  // the library takes them from the back
   try {
     app.parse(std::move(args));
   } catch (const CLI::CallForHelp&) {
-    const CLI::App* asked = &app;
-    while (!asked->get_subcommands().empty()) asked = asked->get_subcommands().front();
-    return std::unexpected(EarlyExit{ExitCode::Done, asked->help()});
+    return std::unexpected(EarlyExit{ExitCode::Done, app.help()});  // of the verb, if one was named
   } catch (const CLI::CallForVersion& e) {
     return std::unexpected(EarlyExit{ExitCode::Done, std::string(e.what()) + "\n"});
   } catch (const CLI::ParseError& e) {

@@ -41,7 +41,7 @@ std::string format_age(std::string_view since, WallTime now) {
   auto time = parse_rfc3339(since);
   if (!time) return "-";
   auto age = std::chrono::duration_cast<Seconds>(now - *time);
-  return format_duration(std::max(age, Seconds{0}));
+  return age <= Seconds{0} ? "0s" : format_duration(age);
 }
 
 std::string printable(std::string_view text) {

@@ -122,7 +122,8 @@ TEST(ConfigParse, AcceptsTheFormsAValueMayTake) {
            "---\ndongles: []\n...\n",
            "{\"dongles\": []}",
            "dongles: []\r\nproxy: {port_base: 1}\r\n",
-           "dongles: []\nproxy: {idle_timeout: 1h30m, connect_timeout: 250ms, handshake_timeout: \"1m1s\"}",
+           "dongles: []\nproxy: {idle_timeout: 1h30m, clients_refresh: 1d12h, connect_timeout: 250ms, "
+           "handshake_timeout: \"1m1s\"}",
            "dongles: []\nproxy: {users_file: null, clients_url: ~, listen_address: '::1'}",
            "dongles: []\nproxy: {listen_address: '::', users_file: /etc/users}",
            "dongles: []\napi: {listen: '[::1]:80'}",
@@ -201,7 +202,7 @@ TEST(ConfigParse, SaysWhereAndWhatIsWrong) {
       {ok + "proxy: {port_base: 99999999999999999999999}", "is not within"},
       {ok + "probe: {interval: 30}", "c.yaml:2: probe.interval: \"30\" is not a duration: it has no unit; write 30s"},
       {ok + "probe: {interval: 1 h}", "is not a duration"},
-      {ok + "probe: {interval: 5d}", "is not a duration"},
+      {ok + "probe: {interval: 5w}", "is not a duration"},
       {ok + "probe: {interval: 1m1h}", "is not a duration"},
       {ok + "probe: {interval: 1s1s}", "is not a duration"},
       {ok + "probe: {interval: 1h30}", "is not a duration"},

@@ -600,6 +600,19 @@ TEST_F(HilinkClientTest, TakesACutConnectionForARebootOnly) {
   EXPECT_THAT(modem->posts, ElementsAre("device/control <request><Control>1</Control></request>"));
 }
 
+TEST_F(HilinkClientTest, DoesNotTakeACutHandshakeForAReboot) {
+  make(Firmware::SesTokInfo);
+  modem->withholds_tokens = true;
+  ASSERT_TRUE(set_switch(true));  // spends the only token
+  modem->script["GET /api/webserver/SesTokInfo"] = {"", ""};
+  EXPECT_EQ(call<void>([this](auto done) { client->reboot(done); }).error().code, Errc::Refused);
+  EXPECT_EQ(asked("device/control"), 0u);
+  // Cut off once, a handshake is tried again.
+  modem->script["GET /api/webserver/SesTokInfo"] = {""};
+  EXPECT_TRUE(call<void>([this](auto done) { client->reboot(done); }));
+  EXPECT_EQ(asked("device/control"), 1u);
+}
+
 TEST_F(HilinkClientTest, RefusesABadNetworkMode) {
   make(Firmware::Page);
   const auto set = [this](NetMode mode) {
