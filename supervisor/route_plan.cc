@@ -216,7 +216,7 @@ std::optional<Address> found_gateway(const NetState& seen, IfIndex device, int f
   return best == nullptr ? std::nullopt : best->gateway;
 }
 
-std::optional<Address> first_host(const Prefix& address) {
+std::optional<Address> likely_gateway(const Prefix& address) {
   if (!address.address.is_v4() || address.length > 30) return std::nullopt;
   std::uint32_t first = address.network().address.v4_host_order() + 1;
   return Address::v4(Address::v4(first) == address.address ? first + 1 : first);

@@ -99,7 +99,7 @@ std::string to_string(const RouteOp& op, const NetState& seen);
 std::optional<Address> found_gateway(const NetState& seen, IfIndex device, int family);
 
 /// The subnet's first host, or the second if the first is `address` itself; none in a subnet without room for it.
-std::optional<Address> first_host(const Prefix& address);
+std::optional<Address> likely_gateway(const Prefix& address);
 
 /// Default routes of the main table that lead through one of these devices: a DHCP client put them there, and the
 /// host's own traffic may take them. Reported, never removed.

@@ -173,7 +173,7 @@ DongleRoute Routing::wanted_route(const DongleConfig& config, const Link* link) 
   if (v4) {
     route.v4 = v4;
     route.gateway_v4 = gateway && gateway->is_v4() ? gateway : found_gateway(netlink_->state(), link->index, AF_INET);
-    if (!route.gateway_v4) route.gateway_v4 = first_host(*v4);
+    if (!route.gateway_v4) route.gateway_v4 = likely_gateway(*v4);
   }
   if (v6) {
     route.v6 = v6;

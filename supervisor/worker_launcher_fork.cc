@@ -2,7 +2,6 @@
 #include <grp.h>
 #include <linux/close_range.h>
 #include <signal.h>
-#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -13,6 +12,11 @@
 #include <vector>
 
 #include "supervisor/worker_launcher.h"
+
+// glibc 2.36 declares these without C linkage for C++.
+extern "C" {
+#include <sys/pidfd.h>
+}
 
 namespace dongle {
 namespace {

@@ -264,11 +264,11 @@ TEST(RoutePlan, FindsTheGatewayThatADhcpClientLeftInTheMainTable) {
 }
 
 TEST(RoutePlan, GuessesTheGatewayAsTheFirstHost) {
-  EXPECT_EQ(first_host(prefix("192.168.11.100/24")), ip("192.168.11.1"));
-  EXPECT_EQ(first_host(prefix("192.168.11.1/24")), ip("192.168.11.2"));
-  EXPECT_EQ(first_host(prefix("10.0.0.1/30")), ip("10.0.0.2"));
-  EXPECT_EQ(first_host(prefix("10.0.0.1/31")), std::nullopt);
-  EXPECT_EQ(first_host(prefix("fd00::2/64")), std::nullopt);
+  EXPECT_EQ(likely_gateway(prefix("192.168.11.100/24")), ip("192.168.11.1"));
+  EXPECT_EQ(likely_gateway(prefix("192.168.11.1/24")), ip("192.168.11.2"));
+  EXPECT_EQ(likely_gateway(prefix("10.0.0.1/30")), ip("10.0.0.2"));
+  EXPECT_EQ(likely_gateway(prefix("10.0.0.1/31")), std::nullopt);
+  EXPECT_EQ(likely_gateway(prefix("fd00::2/64")), std::nullopt);
 }
 
 TEST(NetlinkTypes, ReadsTheUsbPortPathOutOfAnInterfaceName) {
