@@ -21,7 +21,7 @@ constexpr EventInfo kEvents[] = {
 };
 
 LogLevel minimum_level = LogLevel::Info;
-LogSink custom_sink;
+DongleLogSink dongle_sink;
 std::uint64_t dropped = 0;
 
 const char* level_name(LogLevel level) {
@@ -86,15 +86,14 @@ std::string format_log_line(LogEvent event, std::initializer_list<LogField> fiel
 
 void log_event(LogEvent event, std::initializer_list<LogField> fields) {
   if (event_level(event) < minimum_level) return;
-  std::string line = format_log_line(event, fields);
-  if (custom_sink) {
-    custom_sink(event_level(event), event, line);
-    return;
-  }
-  write_stderr(to_rfc3339(std::chrono::system_clock::now()) + " " + line + "\n");
+  std::string line = to_rfc3339(std::chrono::system_clock::now()) + " " + format_log_line(event, fields) + "\n";
+  write_stderr(line);
+  if (!dongle_sink) return;
+  for (const auto& field : fields)
+    if (field.key == "dongle") dongle_sink(field.value, line);
 }
 
-void set_log_sink(LogSink sink) { custom_sink = std::move(sink); }
+void set_dongle_log_sink(DongleLogSink sink) { dongle_sink = std::move(sink); }
 void set_log_level(LogLevel level) { minimum_level = level; }
 std::uint64_t log_lines_dropped() { return dropped; }
 

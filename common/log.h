@@ -37,19 +37,19 @@ struct LogField {
   LogField(std::string_view k, DongleId v) : key(k), value(fmt::format("{}", v)) {}
 };
 
-/// Writes one line, "2026-… level=warn event=ladder_step dongle=11 stage=modem reason=\"no egress\"", to the sink.
-/// Never blocks: a line that the sink can't take at once is dropped and counted.
+/// Writes one line, "2026-… level=warn event=ladder_step dongle=11 stage=modem reason=\"no egress\"", to
+/// standard error. Never blocks: a line that doesn't fit at once is dropped and counted.
 void log_event(LogEvent event, std::initializer_list<LogField> fields);
 
 /// The line without time stamp, for tests and for formatting elsewhere.
 std::string format_log_line(LogEvent event, std::initializer_list<LogField> fields);
 
-/// Where whole lines go (without newline). Default: standard error, non-blocking. Not owned beyond the process.
-using LogSink = std::function<void(LogLevel, LogEvent, std::string_view line)>;
-void set_log_sink(LogSink sink);
+/// Beside standard error: gets every line that carries a dongle, as it is written, with its newline. Must not block.
+using DongleLogSink = std::function<void(std::string_view dongle, std::string_view line)>;
+void set_dongle_log_sink(DongleLogSink sink);
 /// Lines below this level are not written. Default: Info.
 void set_log_level(LogLevel level);
-/// Lines dropped because the sink could not take them.
+/// Lines dropped because standard error could not take them.
 std::uint64_t log_lines_dropped();
 
 }  // namespace dongle

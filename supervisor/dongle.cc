@@ -230,6 +230,7 @@ void Dongle::on_evidence(bool success) {
     follow(ladder_.traffic_ok(now));
     if (health_.verdict() == Verdict::Up && (!public_ip_ || now - public_ip_at_ > kPublicIpRefresh)) learn_public_ip();
   } else if (health_.verdict() == Verdict::Down) {
+    public_ip_.reset();  // whatever mends it, a reconnect most likely brings another one
     if (!services_.incidents.ongoing(config_.id) && ladder_.state() == Ladder::State::Idle) {
       Incident& incident = services_.incidents.open(config_.id, health_.reason());
       incident_began_ = now;
@@ -296,7 +297,10 @@ void Dongle::follow(const Decision& decision) {
         follow(ladder_.diagnosed(diagnosis, UvLoop::now()));
       });
       break;
-    case Decision::Kind::Act: act(decision.action); break;
+    case Decision::Kind::Act:
+      public_ip_.reset();
+      act(decision.action);
+      break;
     case Decision::Kind::Recovered: {
       log_event(LogEvent::dongle_recovered, {{"dongle", config_.id}});
       end_incident("recovered");

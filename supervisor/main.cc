@@ -95,6 +95,11 @@ int run(const std::string& config_file) {
     return 1;
   }
   signal(SIGPIPE, SIG_IGN);
+  // `donglectl tail ID` shows what the supervisor did with a dongle among what its worker says.
+  set_dongle_log_sink([dir = config->state_dir + "/log/"](std::string_view dongle, std::string_view line) {
+    UniqueFd fd(open((dir + std::string(dongle) + ".log").c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640));
+    if (fd) (void)!write(fd.get(), line.data(), line.size());
+  });
   auto lock = take_lock(config->runtime_dir);
   if (!lock) {
     std::fprintf(stderr, "dongle-supervisor: %s\n", lock.error().message().c_str());

@@ -88,7 +88,9 @@ void Prober::target_done(std::size_t index, Result<void> outcome) {
   if (outcome) return finish({});
   Round& round = *round_;
   if (!round.errors.empty()) round.errors += "; ";
-  round.errors += config_.targets[index].url + ": " + outcome.error().message();
+  const std::string& url = config_.targets[index].url;
+  std::string error = outcome.error().message();
+  round.errors += error.starts_with(url) ? error : url + ": " + error;
   if (++round.failed == config_.targets.size()) return finish(fail(outcome.error().code, "{}", std::string(round.errors)));
   if (round.failed == round.started) start_next_target();
 }

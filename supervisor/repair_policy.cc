@@ -11,6 +11,7 @@ RepairPolicy::Verdict RepairPolicy::on_repair_needed(DongleId id, TimePoint now)
     state.next_backoff = kFirstBackoff;
   state.contested_until.reset();
 
+  if (state.repairs > 0 && now - state.last < kBurst) return Verdict::Repair;
   state.last = now;
   ++state.repairs;
   ++total_;

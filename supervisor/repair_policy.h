@@ -16,6 +16,9 @@ class RepairPolicy {
  public:
   static constexpr int kMaxRepairs = 10;
   static constexpr Seconds kWindow{60};
+  /// `ip route flush` looks again after it has deleted and then deletes our repair: what comes within this time of a
+  /// counted repair is still the same intrusion.
+  static constexpr Millis kBurst{250};
   static constexpr Seconds kFirstBackoff{60};
   static constexpr Seconds kMaxBackoff{600};
   static constexpr Seconds kCalm{600};

@@ -36,6 +36,15 @@ TEST(RepairPolicy, StopsFightingAtTheTenthRepairWithinAMinute) {
   EXPECT_FALSE(policy.contested_until(kDongle, *until));
 }
 
+TEST(RepairPolicy, ARouteFlushThatLooksTwiceCountsOnce) {
+  RepairPolicy policy;
+  EXPECT_EQ(policy.on_repair_needed(kDongle, kStart), Verdict::Repair);
+  EXPECT_EQ(policy.on_repair_needed(kDongle, kStart + Millis{5}), Verdict::Repair);
+  EXPECT_EQ(policy.repairs(kDongle), 1u);
+  EXPECT_EQ(policy.on_repair_needed(kDongle, kStart + RepairPolicy::kBurst), Verdict::Repair);
+  EXPECT_EQ(policy.repairs(kDongle), 2u);
+}
+
 TEST(RepairPolicy, GoesOnForEverWhenRepairsAreRare) {
   RepairPolicy policy;
   for (int i = 0; i < 1000; ++i) EXPECT_EQ(policy.on_repair_needed(kDongle, kStart + Seconds{7 * i}), Verdict::Repair);
