@@ -111,7 +111,7 @@ class Cli(testrack.TestCase):
                 self.assertTrue(done.stdout.strip())
 
     def test_traffic_begins_anew_after_a_reset(self):
-        self.assertTrue(self.curl(11, "http://download.test/bytes/10000"))
+        self.assertEqual(self.curl(11, "http://download.test/bytes/10000", "-o", "/dev/null", "-w", "%{size_download}"), "10000")
         self.assertTrue(testrack.eventually(lambda: self.ctl_json("traffic", 11)["dongles"][0]["rx_bytes"] > 10_000))
         self.ctl("traffic", 11, "--reset")
         self.assertLess(self.ctl_json("traffic", 11)["dongles"][0]["rx_bytes"], 10_000)
@@ -124,7 +124,7 @@ class Cli(testrack.TestCase):
     def test_tail_follows_the_workers_log(self):
         self.assertTrue(self.ctl("tail", 11, "-n", 5).stdout)
         with subprocess.Popen([testrack.BIN + "/donglectl", "--socket", self.daemon.socket_path, "tail", "-f", "-n", "0", "12"],
-                              stdout=subprocess.PIPE, text=True) as following:
+                              stdout=subprocess.PIPE) as following:
             os.set_blocking(following.stdout.fileno(), False)
             # Until the follower is there it misses what is written: kill and look until a line comes.
             def new_line():

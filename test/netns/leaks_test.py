@@ -10,12 +10,13 @@ STATES = {
     12: ("only the default deleted", lambda test: test.ip("route", "del", "default", "table", 12)),
     13: ("the link down", lambda test: test.ip("link", "set", "m13", "down")),
     14: ("the device deleted", lambda test: test.fault(14, "unplug")),
+    16: ("no carrier", lambda test: test.fault(16, "carrier_down")),
     15: ("every rule deleted", lambda test: [test.ip("rule", "flush"), test.ip("rule", "add", "lookup", "main", "pref", 32766)]),
 }
 
 
 class Matrix(testrack.TestCase):
-    UP = ["--modems", "5"]
+    UP = ["--modems", "6"]
     CONFIG = ["--timeout", "1s"]
     EXTRA = {"proxy": {"connect_timeout": "2s"}, "recovery": {"enabled": False}}
 
@@ -67,7 +68,7 @@ class Matrix(testrack.TestCase):
 
     def test_1_nothing_leaks_while_the_supervisor_lives(self):
         self.break_everything_under_traffic()
-        self.wait_state(13, "degraded failed absent")       # by now, probes have met the broken link
+        self.wait_state(16, "degraded failed absent")       # by now, probes have met the broken link
         self.wait_state(14, "absent")
         # The operator's questions to a modem that is gone go nowhere, too.
         for verb in ("info", "apn", "why"):

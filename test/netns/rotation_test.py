@@ -8,7 +8,7 @@ import testrack
 
 
 class Rotation(testrack.TestCase):
-    UP = ["--modem", "id=11,attach_time=0.2", "--modem", "id=12,attach_time=0.2", "--modem", "id=13,attach_time=0.2"]
+    UP = ["--modem", "id=11,attach_time=0.2,boot_time=0.5", "--modem", "id=12,attach_time=0.2", "--modem", "id=13,attach_time=0.2"]
     CONFIG = ["--cooldown", "100ms", "--off-time", "200ms", "--rotation-timeout", "4s", "--timeout", "1s"]
 
     def setUp(self):
@@ -64,7 +64,7 @@ class Rotation(testrack.TestCase):
         self.fault(11, "wan_blackhole", "until=clear")
         done = self.rotate(11)
         self.assertEqual(done.returncode, 1, done.stdout)
-        self.assertIn("no_egress", done.stdout + done.stderr)
+        self.assertIn("the ladder takes over", done.stderr)
         self.wait_state(11, "recovering degraded failed")
         incident = self.incidents(11)[-1]
         self.assertEqual(incident["fault"], "no_egress")

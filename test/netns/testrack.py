@@ -51,6 +51,8 @@ def snapshot(namespace=None):
 
     def lines(*command):
         text = subprocess.run([*inside, *command], capture_output=True, text=True, check=True).stdout
+        # Link-local addresses come and go by themselves, and take their time.
+        text = "\n".join(line for line in text.splitlines() if not re.search(r"\bfe80::|\bff00::|\bfe80:", line))
         text = re.sub(r"counter packets \d+ bytes \d+|packets \d+ bytes \d+|valid_lft \S+|preferred_lft \S+|expires \S+", "", text)
         return [line.strip() for line in text.splitlines()]
     seen = {"addresses": lines("ip", "-o", "addr", "show"), "nftables": lines("nft", "list", "ruleset")}
@@ -384,7 +386,7 @@ class TestCase(unittest.TestCase):
 
     @classmethod
     def curl(cls, id, url, *options, scheme="socks5h", inside="host", address="127.0.0.1", timeout=5):
-        """curl through a dongle's proxy: what it printed, or "" with any failure."""
+        """curl through a dongle's proxy: the text it printed, or "" with any failure."""
         done = cls.sim.run("curl", "-sS", "-m", str(timeout), "-x", f"{scheme}://{address}:{cls.port(id)}", *options, url,
                            inside=inside)
         return done.stdout.strip()
