@@ -99,6 +99,7 @@ void Dongle::configure(const Config& config, const DongleConfig& dongle) {
 
 void Dongle::set_network(const DongleNetwork& network) {
   bool new_device = network.ifindex != network_.ifindex;
+  bool now_usable = network.usable() && (new_device || !network_.usable());
   bool new_address = network.v4 != network_.v4 || network.gateway_v4 != network_.gateway_v4;
   network_ = network;
   if (new_device) {
@@ -130,6 +131,8 @@ void Dongle::set_network(const DongleNetwork& network) {
                   {{"dongle", config_.id}, {"outcome", undone ? *undone : "failed: " + undone.error().message()}});
       });
   }
+  // Its name servers, for a gateway that answers no DNS itself; without them the first probes would fail.
+  if (now_usable && client_) ask_modem([](const ModemView&) {});
   update_worker();
   schedule_probe();
   note_state();
@@ -266,8 +269,6 @@ void Dongle::learn_public_ip() {
     public_ip_ = *address;
     services_.on_changed(config_.id);
   });
-  if (has_api() && modem_dns_.empty() && client_)
-    ask_modem([](const ModemView&) {});
 }
 
 // ---------------------------------------------------------------------------------------------------------- ladder
