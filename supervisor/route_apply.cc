@@ -12,7 +12,8 @@ namespace {
 /// Removing an IPv4 address takes the other addresses of its subnet along (promote_secondaries is off by default), and
 /// those take their routes along. So what was carried out is checked, and mended again.
 constexpr int kPasses = 3;
-constexpr Millis kRetryInterval{1000};
+/// Short enough for a repair within half a second: `ip addr flush` removes again what was put back while it runs.
+constexpr Millis kRetryInterval{250};
 
 /// The kernel's "it is so already".
 bool is_done_already(const RouteOp& op, const Error& error) {
@@ -40,7 +41,9 @@ void RouteApply::withdraw() {
 
 void RouteApply::reconcile() {
   auto failures_before = std::exchange(failures_, {});
-  for (int pass = 0; pass < kPasses && mend(); ++pass) {
+  for (int pass = 0; pass < kPasses; ++pass) {
+    failures_.clear();  // what failed may have relied on what somebody has removed meanwhile
+    if (!mend()) break;
   }
   take_look();
   std::optional<Millis> retry;
