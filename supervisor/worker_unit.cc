@@ -199,6 +199,8 @@ void WorkerUnit::stop(Millis drain, std::function<void()> done) {
 
 void WorkerUnit::restart() {
   backoff_.reset();
+  ready_ = false;  // from now on it is its successor that is waited for
+  channel_.reset();
   if (process_) process_->kill(SIGTERM);
 }
 
