@@ -70,6 +70,9 @@ void ControlServer::Call::reply_error(const std::string& code, const std::string
   client->next_request();
 }
 
+ControlServer::Call::~Call() {
+  reply_error("failed", "it was given up: the dongle was stopped or removed meanwhile");
+}
 bool ControlServer::Call::is_connected() const {
   auto client = client_.lock();
   return client && !client->dead;

@@ -23,6 +23,8 @@ class ControlServer {
   /// One request under way. The server forgets it when its client hangs up; a reply then goes nowhere.
   class Call {
    public:
+    /// Dropped without an answer, it tells the client so: nobody waits for what no longer happens.
+    ~Call();
     void progress(const std::string& text);
     /// An unsolicited line, for `watch`.
     void event(const std::string& name, const Json& result);
