@@ -10,6 +10,8 @@ BUILD_PACKAGES=(
 )
 # The clients that tests send through a proxy.
 TEST_PACKAGES=(wget git proxychains4 netcat-openbsd openssh-client openssh-server)
+# What test/lint calls.
+LINT_PACKAGES=(clang-format clang-tidy-16)
 
 # What runs; the unit tests are built with the sanitizers only.
 PROGRAMS=(dongle-supervisor dongle-worker donglectl dongle-sim)
