@@ -42,6 +42,7 @@ struct Resolver::Impl {
   Egress egress;
   std::vector<Address> servers;
   ares_channel channel = nullptr;
+  bool outdated = false;  // the channel lacks servers that came later
   std::map<ares_socket_t, std::unique_ptr<Poll>> polls;
   Timer retransmit;
   Timer deliver;
@@ -62,7 +63,9 @@ struct Resolver::Impl {
   ~Impl() { close_channel(); }
 
   bool open_channel() {
+    if (channel && outdated && queries == 0) close_channel();
     if (channel) return true;
+    outdated = false;
     // Every field that c-ares would else read from resolv.conf or the environment is given here.
     ares_options options{};
     char lookups[] = "b";
@@ -241,8 +244,14 @@ Resolver::~Resolver() = default;
 
 void Resolver::set_egress(const Egress& egress, const std::vector<Address>& servers) {
   if (egress == impl_->egress && servers == impl_->servers) return;
-  impl_->close_channel();
-  impl_->cache.clear();
+  bool only_more = egress == impl_->egress && std::ranges::all_of(impl_->servers, [&](const Address& known) {
+                     return std::ranges::find(servers, known) != servers.end();
+                   });
+  if (!only_more) {
+    impl_->close_channel();
+    impl_->cache.clear();
+  }
+  impl_->outdated = only_more;
   impl_->egress = egress;
   impl_->servers = servers;
 }

@@ -36,7 +36,8 @@ class Resolver {
   explicit Resolver(UvLoop& loop);
   ~Resolver();
 
-  /// Replaces the way out and the servers; what was known and what is under way is forgotten if either changed.
+  /// Replaces the way out and the servers; what was known and what is under way is forgotten, unless
+  /// there are only more servers: those are asked once nothing is under way.
   void set_egress(const Egress& egress, const std::vector<Address>& servers);
   /// Forgets the names that are known, and calls off what is under way (Cancelled).
   void flush();
