@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::size_t kMaxClients = 64;
 constexpr std::size_t kMaxRequest = 64 * 1024;
+constexpr int kRequestsAtATime = 16;
 constexpr std::size_t kMaxUnread = 4 * 1024 * 1024;
 
 }  // namespace
@@ -163,7 +164,9 @@ void ControlServer::on_ready(const std::shared_ptr<Call::Client>& client, int) {
 }
 
 void ControlServer::take_requests(const std::shared_ptr<Call::Client>& client) {
-  while (!client->busy && !client->dead && !client->closing) {
+  for (int i = 0; !client->busy && !client->dead && !client->closing; ++i) {
+    // Others want to be served, too.
+    if (i == kRequestsAtATime) return client->next_request->start(Millis{0}, client->take_next);
     auto end = client->input.find('\n');
     if (end == std::string::npos) return;
     std::string line = client->input.substr(0, end);
