@@ -165,8 +165,8 @@ void ControlServer::on_ready(const std::shared_ptr<Call::Client>& client, int) {
 
 void ControlServer::take_requests(const std::shared_ptr<Call::Client>& client) {
   for (int i = 0; !client->busy && !client->dead && !client->closing; ++i) {
-    // Others want to be served, too.
-    if (i == kRequestsAtATime) return client->next_request->start(Millis{0}, client->take_next);
+    // Others want to be served, too; libuv runs a timer without delay before it looks at them.
+    if (i == kRequestsAtATime) return client->next_request->start(Millis{1}, client->take_next);
     auto end = client->input.find('\n');
     if (end == std::string::npos) return;
     std::string line = client->input.substr(0, end);

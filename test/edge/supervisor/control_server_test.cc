@@ -69,11 +69,14 @@ class ControlServerTest : public testing::Test {
   bool hung_up(const UniqueFd& fd) {
     return run_until(loop, [&] { return !read_some(fd); });
   }
+  /// All that is there; false once the server has hung up.
   bool read_some(const UniqueFd& fd) {
     char buffer[65536];
-    ssize_t n = recv(fd.get(), buffer, sizeof buffer, 0);
-    if (n > 0) input_.append(buffer, static_cast<std::size_t>(n));
-    return n > 0 || (n < 0 && errno == EAGAIN);
+    for (;;) {
+      ssize_t n = recv(fd.get(), buffer, sizeof buffer, 0);
+      if (n <= 0) return n < 0 && errno == EAGAIN;
+      input_.append(buffer, static_cast<std::size_t>(n));
+    }
   }
   static std::string code(const Json& line) {
     return line.contains("error") ? json_string(line["error"], "code") : line.value("ok", false) ? "ok" : "neither";
