@@ -40,6 +40,8 @@ ModemView modem_view(const Result<ModemStatus>& status, const Result<bool>& data
   if (pin) {
     view.sim_missing |= pin->sim == SimState::Absent;
     view.pin_required = pin->sim == SimState::PinRequired || pin->sim == SimState::PukRequired;
+    // A locked SIM counts as unusable in the status; it isn't missing for that.
+    if (view.pin_required) view.sim_missing = false;
   }
   view.summary = fmt::format("ConnectionStatus {} ({})", status->connection_code, to_string(status->connection));
   if (status->sim_status) view.summary += fmt::format(", SimStatus {}", *status->sim_status);

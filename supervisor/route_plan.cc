@@ -52,8 +52,8 @@ void add_routes(DonglePlan& plan, const Prefix& prefix, const std::optional<Addr
     bool link_local = !v4 && gateway->bytes()[0] == 0xfe && (gateway->bytes()[1] & 0xc0) == 0x80;
     way_out.onlink = !prefix.network().contains(*gateway) && !link_local;
   }
-  plan.routes.push_back(std::move(subnet));
-  plan.routes.push_back(std::move(way_out));
+  plan.routes.push_back(subnet);
+  plan.routes.push_back(way_out);
 }
 
 DonglePlan plan_dongle(const DongleRoute& dongle, std::span<const Address> host_addresses) {
@@ -71,7 +71,7 @@ DonglePlan plan_dongle(const DongleRoute& dongle, std::span<const Address> host_
     closed.destination = any_address(family);
     closed.metric = kUnreachableMetric;
     closed.protocol = kOurProtocol;
-    plan.routes.push_back(std::move(closed));
+    plan.routes.push_back(closed);
 
     const auto& prefix = family == AF_INET ? dongle.v4 : dongle.v6;
     if (!prefix || !dongle.ifindex) continue;

@@ -40,6 +40,8 @@ constexpr int kBinaryFd = 4;
       dup3(exe, kBinaryFd, O_CLOEXEC) < 0)
     _exit(121);
   close_range(kBinaryFd + 1, ~0u, 0);
+  for (int capability = 0; prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0; ++capability) {
+  }
   if (setgroups(0, nullptr) != 0 || setresgid(uid, uid, uid) != 0 || setresuid(uid, uid, uid) != 0) _exit(122);
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   fexecve(kBinaryFd, argv, envp);

@@ -24,7 +24,7 @@ class Dial : Poller::Sink {
   using Done = std::function<void(Outcome)>;
 
   Dial(UvLoop& loop, Poller& poller, const Egress& egress)
-      : loop_(loop), poller_(poller), egress_(egress), timer_(loop) {}
+      : poller_(poller), egress_(egress), timer_(loop) {}
   /// targets: at least one; those beyond kMaxAddresses are left out.
   void start(std::vector<Endpoint> targets, Millis timeout, Done done);
 
@@ -34,7 +34,6 @@ class Dial : Poller::Sink {
   void on_ready(PolledSocket& socket, std::uint32_t events) override;
   void finish(std::uint32_t events);
 
-  UvLoop& loop_;
   Poller& poller_;
   const Egress& egress_;
   Timer timer_;

@@ -33,7 +33,7 @@ std::unexpected<Failure> cannot_connect(const std::string& path, int error) {
     case ENOENT:
     case ECONNREFUSED:
       return failed(ExitCode::NotRunning,
-                    reason + "; is the daemon running? start it with: systemctl start dongle-supervisor");
+                    reason + "; is the daemon running? start it with: dongle-supervisor");
     case EACCES:
     case EPERM:
       return failed(ExitCode::NoPermission, reason + "; run donglectl as root or as a member of the socket's group");
