@@ -9,7 +9,8 @@ namespace dongle {
 
 Result<IpcPacket> receive_ipc(int fd) {
   IpcPacket packet;
-  packet.bytes.resize(kIpcMaxMessage);
+  // Not resize(): zeroing the whole limit would cost more than the messages, which are mostly small.
+  packet.bytes.resize_and_overwrite(kIpcMaxMessage, [](char*, std::size_t size) { return size; });
   iovec iov{packet.bytes.data(), packet.bytes.size()};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kIpcMaxFds)];
   msghdr msg{};
@@ -87,7 +88,9 @@ Result<void> IpcChannel::send(const IpcMessage& message, std::initializer_list<i
 Result<void> IpcChannel::send(const IpcMessage& message, const std::vector<int>& fds) {
   if (impl_->dead) return fail(Errc::Cancelled, "worker.sock: closed");
   std::string packet = encode_ipc(message);
-  CHECK(packet.size() <= kIpcMaxMessage && fds.size() <= kIpcMaxFds);
+  CHECK(fds.size() <= kIpcMaxFds);
+  if (packet.size() > kIpcMaxMessage)
+    return fail(Errc::InvalidArgument, "worker.sock: a message of {} bytes is over the limit of {}", packet.size(), kIpcMaxMessage);
   iovec iov{packet.data(), packet.size()};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kIpcMaxFds)] = {};
   msghdr msg{};

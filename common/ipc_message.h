@@ -21,7 +21,8 @@
 namespace dongle {
 
 inline constexpr int kIpcVersion = 1;
-inline constexpr std::size_t kIpcMaxMessage = 64 * 1024;
+/// A Setup with every list at its configured limit fits; so does this in a socket's default send buffer (208 KiB).
+inline constexpr std::size_t kIpcMaxMessage = 192 * 1024;
 inline constexpr std::size_t kIpcMaxFds = 8;
 
 /// Worker -> supervisor, first on every connection. Descriptors: the listening sockets it holds, in `ports` order

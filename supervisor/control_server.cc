@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::size_t kMaxClients = 64;
 constexpr std::size_t kMaxRequest = 64 * 1024;
+constexpr int kRequestsAtATime = 16;
 constexpr std::size_t kMaxUnread = 4 * 1024 * 1024;
 
 }  // namespace
@@ -29,7 +30,15 @@ struct ControlServer::Call::Client {
   bool closing = false;  // answered for the last time: goes when the output is gone
   bool dead = false;
   std::unique_ptr<Poll> poll;
-  std::function<void()> next_request;
+  std::unique_ptr<Timer> next_request;  // takes what waits in `input`, from the loop
+  std::function<void()> take_next;
+
+  // What was sent in vain isn't kept, and the descriptor reports itself readable, which removes the client.
+  void cut_off() {
+    dead = true;
+    output = {};
+    shutdown(fd.get(), SHUT_RDWR);
+  }
 
   void send_line(const Json& line) {
     if (dead) return;
@@ -37,12 +46,15 @@ struct ControlServer::Call::Client {
     output += '\n';
     if (output.size() > kMaxUnread) {
       log_event(LogEvent::control_client_cut_off, {{"reason", "it doesn't read its answers"}});
-      dead = true;
-      return;
+      return cut_off();
     }
     flush(*this);
   }
 };
+
+ControlServer::Call::~Call() {
+  if (!answered_) reply_error("cancelled", "given up: the dongle was stopped or taken out of the configuration meanwhile");
+}
 
 void ControlServer::Call::progress(const std::string& text) {
   if (auto client = client_.lock(); client && !answered_) client->send_line({{"progress", text}});
@@ -53,26 +65,24 @@ void ControlServer::Call::event(const std::string& name, const Json& result) {
 }
 
 void ControlServer::Call::reply(const Json& result) {
-  auto client = client_.lock();
-  if (!client || std::exchange(answered_, true)) return;
-  client->busy = false;
-  client->send_line({{"ok", true}, {"result", result}});
-  client->next_request();
+  answer({{"ok", true}, {"result", result}});
 }
 
 void ControlServer::Call::reply_error(const std::string& code, const std::string& message, const Json& more) {
-  auto client = client_.lock();
-  if (!client || std::exchange(answered_, true)) return;
   Json error = {{"code", code}, {"message", message}};
   if (more.is_object()) error.update(more);
-  client->busy = false;
-  client->send_line({{"ok", false}, {"error", error}});
-  client->next_request();
+  answer({{"ok", false}, {"error", error}});
 }
 
-ControlServer::Call::~Call() {
-  reply_error("failed", "it was given up: the dongle was stopped or removed meanwhile");
+void ControlServer::Call::answer(const Json& line) {
+  auto client = client_.lock();
+  if (!client || std::exchange(answered_, true)) return;
+  client->busy = false;
+  client->send_line(line);
+  // Not from here: who answers is in the middle of something, and thousands of requests may wait.
+  if (!client->input.empty()) client->next_request->start(Millis{0}, client->take_next);
 }
+
 bool ControlServer::Call::is_connected() const {
   auto client = client_.lock();
   return client && !client->dead;
@@ -118,7 +128,8 @@ void ControlServer::accept_all() {
     auto client = std::make_shared<Call::Client>();
     client->fd = std::move(fd);
     std::weak_ptr<Call::Client> weak = client;
-    client->next_request = [this, weak] {
+    client->next_request = std::make_unique<Timer>(loop_);
+    client->take_next = [this, weak] {
       if (auto c = weak.lock()) take_requests(c);
     };
     client->poll = std::make_unique<Poll>(loop_, client->fd.get(), UV_READABLE, [this, weak](int, int events) {
@@ -153,7 +164,9 @@ void ControlServer::on_ready(const std::shared_ptr<Call::Client>& client, int) {
 }
 
 void ControlServer::take_requests(const std::shared_ptr<Call::Client>& client) {
-  while (!client->busy && !client->dead && !client->closing) {
+  for (int i = 0; !client->busy && !client->dead && !client->closing; ++i) {
+    // Others want to be served, too; libuv runs a timer without delay before it looks at them.
+    if (i == kRequestsAtATime) return client->next_request->start(Millis{1}, client->take_next);
     auto end = client->input.find('\n');
     if (end == std::string::npos) return;
     std::string line = client->input.substr(0, end);
@@ -179,10 +192,9 @@ void ControlServer::flush(Call::Client& client) {
       client.poll->set_events(UV_READABLE | UV_WRITABLE);
       return;
     } else if (n < 0 && errno != EINTR) {
-      client.dead = true;
+      client.cut_off();
     }
   }
-  // A dead client's descriptor reports itself readable, which removes it.
 }
 
 }  // namespace dongle

@@ -20,10 +20,13 @@ namespace dongle {
 /// Bounds: 64 connections, 64 KiB a request line, 4 MiB of unread answers; beyond them a client is cut off.
 class ControlServer {
  public:
-  /// One request under way. The server forgets it when its client hangs up; a reply then goes nowhere.
+  /// One request under way. The server forgets it when its client hangs up; a reply then goes nowhere. One that goes
+  /// out of use without an answer is answered with "cancelled".
   class Call {
    public:
-    /// Dropped without an answer, it tells the client so: nobody waits for what no longer happens.
+    Call() = default;
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
     ~Call();
     void progress(const std::string& text);
     /// An unsolicited line, for `watch`.
@@ -35,6 +38,7 @@ class ControlServer {
    private:
     friend class ControlServer;
     struct Client;
+    void answer(const Json& line);
     std::weak_ptr<Client> client_;
     bool answered_ = false;
   };

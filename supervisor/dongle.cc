@@ -18,6 +18,8 @@ constexpr Millis kPublicIpRefresh = std::chrono::minutes(5);
 constexpr Millis kServingDeadline = Seconds(10);
 // An operator who stops a dongle gives its connections this long.
 constexpr Millis kStopDrain = Seconds(0);
+// How long the end of the process waits for a modem that was left half way in an action.
+constexpr Millis kUndoPatience = Seconds(3);
 constexpr std::size_t kMaxDnsServers = 4;
 
 HealthPolicy health_policy(const ProbeConfig& c) { return {c.interval, c.down_after, c.up_after}; }
@@ -77,7 +79,7 @@ Dongle::Dongle(DongleServices services, const Config& config, const DongleConfig
       prober_(services_.loop, services_.curl, config.probe, [this](UniqueFd stream) { return worker_.serve_probe(std::move(stream)); }),
       since_(std::chrono::system_clock::now()), probe_timer_(services_.loop), ladder_timer_(services_.loop),
       sample_timer_(services_.loop), serving_timer_(services_.loop), action_timer_(services_.loop),
-      traffic_since_(since_) {
+      evidence_timer_(services_.loop), traffic_since_(since_) {
   sample_timer_.repeat(Seconds(1), [this] { sample_traffic(); });
 }
 
@@ -104,8 +106,9 @@ void Dongle::set_network(const DongleNetwork& network) {
   network_ = network;
   if (new_device) {
     health_.reset();
-    prober_.cancel();
-    public_ip_.reset();
+    // A rotation's question ends by itself, and the rotation with it.
+    if (!rotation_) prober_.cancel();
+    forget_public_ip();
     modem_view_.reset();
     // Gone while nothing was wrong: an incident of its own. During a ladder run (a reboot) it belongs to that run.
     if (!network_.present() && state_ == DongleState::Online && !services_.incidents.ongoing(config_.id)) {
@@ -176,6 +179,7 @@ void Dongle::update_worker() {
 
 void Dongle::on_worker_ready() {
   serving_timer_.stop();
+  worker_missing_ = false;
   for (auto& done : std::exchange(waiting_for_service_, {})) done(std::nullopt);
   schedule_probe();
   note_state();
@@ -189,29 +193,38 @@ bool Dongle::may_probe() const {
 
 void Dongle::schedule_probe() {
   if (!may_probe() || prober_.is_probing()) return;
-  auto wait = std::chrono::ceil<Millis>(health_.next_probe_at() - UvLoop::now());
+  auto now = UvLoop::now();
+  if (!can_probe()) {
+    // However often something changes meanwhile, the time runs from when it began.
+    if (!unable_since_) unable_since_ = now;
+    auto left = std::chrono::ceil<Millis>(*unable_since_ + probe_config_.timeout - now);
+    return probe_timer_.start(std::max(left, Millis{0}), [this] { run_probe(); });
+  }
+  unable_since_.reset();
+  auto wait = std::chrono::ceil<Millis>(health_.next_probe_at() - now);
   // An action has to prove itself: look often. Otherwise the health says how urgent it is.
   if (ladder_.state() == Ladder::State::Settling) wait = std::min(wait, Millis{500});
-  if (ladder_.state() == Ladder::State::Waiting || ladder_.state() == Ladder::State::NoService)
+  if (ladder_.state() == Ladder::State::Waiting || ladder_.state() == Ladder::State::NoService) {
+    if (probe_timer_.is_active()) return;  // counted from now, so every failing client would put it off
     wait = std::max(wait, std::min(probe_config_.interval, Millis{5000}));
+  }
   probe_timer_.start(std::max(wait, Millis{0}), [this] { run_probe(); });
 }
 
 void Dongle::run_probe() {
   if (!may_probe()) return;
-  if (network_.usable() && worker_.is_ready()) {
-    prober_.probe([this](Result<void> outcome) { on_probe(outcome); });
-    return;
+  if (can_probe()) return prober_.probe([this](Result<void> outcome) { on_probe(outcome); });
+  if (!unable_since_ || UvLoop::now() < *unable_since_ + probe_config_.timeout) return schedule_probe();
+  unable_since_.reset();
+  if (network_.usable()) {
+    // Ours to mend; it says nothing about the modem, which is to be left alone for it.
+    worker_missing_ = true;
+    health_.reset();
+    note_state();
+    return schedule_probe();
   }
-  // Not able to ask yet. What takes longer than a probe may take counts as one that failed.
-  std::string why = !worker_.is_ready() ? (worker_.trouble().empty() ? "the worker isn't ready" : worker_.trouble())
-                    : network_.trouble.empty() ? "the network device isn't ready"
-                                               : network_.trouble;
-  probe_timer_.start(probe_config_.timeout, [this, why] {
-    if (!may_probe()) return;
-    if (network_.usable() && worker_.is_ready()) return run_probe();
-    on_probe(fail(Errc::Unreachable, "{}", why));
-  });
+  // What takes longer than a probe may take counts as one that failed.
+  on_probe(fail(Errc::Unreachable, "{}", network_.trouble.empty() ? "the network device isn't ready" : network_.trouble));
 }
 
 void Dongle::on_probe(const Result<void>& outcome) {
@@ -231,9 +244,9 @@ void Dongle::on_evidence(bool success) {
   auto now = UvLoop::now();
   if (success) {
     follow(ladder_.traffic_ok(now));
-    if (health_.verdict() == Verdict::Up && (!public_ip_ || now - public_ip_at_ > kPublicIpRefresh)) learn_public_ip();
+    if (health_.verdict() == Verdict::Up && now >= public_ip_due_) learn_public_ip();
   } else if (health_.verdict() == Verdict::Down) {
-    public_ip_.reset();  // whatever mends it, a reconnect most likely brings another one
+    forget_public_ip();  // whatever mends it, a reconnect most likely brings another one
     if (!services_.incidents.ongoing(config_.id) && ladder_.state() == Ladder::State::Idle) {
       Incident& incident = services_.incidents.open(config_.id, health_.reason());
       incident_began_ = now;
@@ -242,24 +255,35 @@ void Dongle::on_evidence(bool success) {
       log_event(LogEvent::dongle_down, {{"dongle", config_.id}, {"reason", health_.reason()}});
     }
     follow(ladder_.down(now));
-  } else if (health_.verdict() == Verdict::Suspect && has_api() && network_.usable()) {
-    // The modem may know already; its word settles the suspicion without waiting for the remaining probes.
-    ask_modem([this](const ModemView& view) {
-      bool says_disconnected = view.api == ModemView::Api::Answered && (!view.connected || view.data_switch == false);
-      if (!says_disconnected || health_.verdict() != Verdict::Suspect || !may_probe()) return;
-      health_.on_modem_disconnected();
-      on_evidence(false);
-    });
+  } else if (health_.verdict() == Verdict::Suspect) {
+    settle_suspicion();
   }
   note_state();
   schedule_probe();
 }
 
+void Dongle::settle_suspicion() {
+  if (!has_api() || !client_ || !network_.usable() || std::exchange(asking_about_suspicion_, true)) return;
+  // The modem may know already; its word settles the suspicion without waiting for the remaining probes.
+  ask_modem([this](const ModemView& view) {
+    asking_about_suspicion_ = false;
+    bool says_disconnected = view.api == ModemView::Api::Answered && (!view.connected || view.data_switch == false);
+    if (!says_disconnected || health_.verdict() != Verdict::Suspect || !may_probe()) return;
+    health_.on_modem_disconnected();
+    on_evidence(false);
+  });
+}
+
+void Dongle::forget_public_ip() {
+  public_ip_.reset();
+  public_ip_due_ = {};
+}
+
 void Dongle::learn_public_ip() {
-  public_ip_at_ = UvLoop::now();
+  public_ip_due_ = UvLoop::now() + kPublicIpRefresh;
   prober_.fetch_public_ip(probe_config_.timeout, [this](Result<Address> address) {
     if (!address) {
-      public_ip_at_ = {};  // the next success asks again
+      public_ip_due_ = UvLoop::now() + probe_config_.interval;
       log_event(LogEvent::public_ip_unknown, {{"dongle", config_.id}, {"reason", address.error().message()}});
       return;
     }
@@ -278,12 +302,14 @@ void Dongle::follow(const Decision& decision) {
   switch (decision.kind) {
     case Decision::Kind::None: break;
     case Decision::Kind::Diagnose:
-      if (!services_.incidents.ongoing(config_.id)) {
+      // Another look at what only a person can mend is no news; an incident begins when there is something to do again.
+      if (state_ != DongleState::NoService && !services_.incidents.ongoing(config_.id)) {
         services_.incidents.open(config_.id, recovery_done_ ? "an operator asked for a recovery" : "still failing: " + health_.reason());
         incident_began_ = UvLoop::now();
       }
       modem_view_at_ = {};  // after an action, what the modem said before is old
       gather_evidence([this](const Evidence& seen) {
+        if (ladder_.state() != Ladder::State::Diagnosing) return;  // traffic or the operator was faster
         Diagnosis diagnosis = diagnose(seen);
         if (Incident* incident = services_.incidents.ongoing(config_.id);
             incident && (incident->evidence.empty() || incident->steps.empty())) {
@@ -299,7 +325,14 @@ void Dongle::follow(const Decision& decision) {
       });
       break;
     case Decision::Kind::Act:
-      public_ip_.reset();
+      if (!services_.incidents.ongoing(config_.id)) {
+        Incident& incident = services_.incidents.open(config_.id, ladder_.diagnosis().evidence);
+        incident.fault = to_string(ladder_.diagnosis().fault);
+        incident.evidence = ladder_.diagnosis().evidence;
+        incident_began_ = UvLoop::now();
+      }
+      note_steps();
+      forget_public_ip();
       act(decision.action);
       break;
     case Decision::Kind::Recovered: {
@@ -393,8 +426,10 @@ void Dongle::gather_evidence(std::function<void(const Evidence&)> done) {
   if (!has_api() || !client_ || !network_.usable()) {
     // From the loop, as with a modem that answers: callers are in the middle of a decision.
     modem_view_.reset();
-    action_timer_.start(Millis{0}, [seen, done = std::move(done)] { done(seen); });
-    return;
+    waiting_for_evidence_.push_back([seen, done = std::move(done)] { done(seen); });
+    return evidence_timer_.start(Millis{0}, [this] {
+      for (auto& tell : std::exchange(waiting_for_evidence_, {})) tell();
+    });
   }
   ask_modem([seen, done = std::move(done)](const ModemView& view) mutable {
     seen.modem = view;
@@ -478,6 +513,7 @@ DongleState Dongle::judge_state() const {
     case Ladder::State::Acting:
     case Ladder::State::Settling: return DongleState::Recovering;
   }
+  if (worker_missing_) return DongleState::Starting;
   switch (health_.verdict()) {
     case Verdict::Up: return DongleState::Online;
     case Verdict::Suspect:
@@ -512,7 +548,7 @@ std::string Dongle::reason() const {
     return "the ladder is exhausted; next try in " +
            format_duration(std::chrono::duration_cast<Millis>(*ladder_.next_deadline() - UvLoop::now())) + "; " +
            ladder_.diagnosis().evidence;
-  if (!worker_.is_ready()) return worker_.trouble();
+  if (!worker_.is_ready()) return worker_.trouble().empty() ? "the worker isn't ready" : worker_.trouble();
   if (!network_.trouble.empty()) return network_.trouble;
   return health_.reason();
 }
@@ -538,18 +574,8 @@ void Dongle::start() {
 void Dongle::stop(std::function<void()> done) {
   if (!stopped_) {
     stopped_ = true;
-    ladder_.cancel();
-    ladder_timer_.stop();
-    probe_timer_.stop();
-    action_timer_.stop();
-    prober_.cancel();
-    bool half_way = actions_ && actions_->is_busy();
-    rotation_.reset();
-    if (actions_) actions_->cancel();
-    if (half_way) actions_->undo_pending([](const Result<std::string>&) {});
-    end_incident("interrupted");
-    finish_recovery("failed");
-    for (auto& waiting : std::exchange(waiting_for_service_, {})) waiting(RequestError{"failed", "it was stopped meanwhile", {}});
+    abandon();
+    if (must_undo()) actions_->undo_pending([](const Result<std::string>&) {});
     note_state();
   }
   worker_.stop(kStopDrain, std::move(done));
@@ -557,14 +583,44 @@ void Dongle::stop(std::function<void()> done) {
 
 void Dongle::shut_down(std::function<void()> done) {
   shutting_down_ = true;
+  abandon();
+  auto left = std::make_shared<int>(must_undo() ? 2 : 1);
+  auto one_done = [left, done = std::move(done)] {
+    if (--*left == 0) done();
+  };
+  if (must_undo()) {
+    actions_->undo_pending([this, one_done](const Result<std::string>&) {
+      action_timer_.stop();
+      one_done();
+    });
+    // The intent stays on disk then, for the next start.
+    action_timer_.start(kUndoPatience, [this, one_done] {
+      actions_->cancel();
+      one_done();
+    });
+  }
+  worker_.stop(kStopDrain, one_done);
+}
+
+/// Gives up everything that is under way, and tells those who wait for it.
+void Dongle::abandon() {
+  ladder_.cancel();
   ladder_timer_.stop();
   probe_timer_.stop();
   action_timer_.stop();
   prober_.cancel();
   rotation_.reset();
   if (actions_) actions_->cancel();
-  worker_.stop(kStopDrain, std::move(done));
+  worker_missing_ = false;
+  unable_since_.reset();
+  public_ip_due_ = {};
+  end_incident("interrupted");
+  finish_recovery("failed");
+  for (auto& waiting : std::exchange(waiting_for_service_, {})) waiting(RequestError{"failed", "it was stopped meanwhile", {}});
 }
+
+/// A modem was left half way in an action, and can be asked to come back from it.
+bool Dongle::must_undo() const { return actions_ && network_.usable() && services_.intents.pending(config_.id); }
 
 void Dongle::when_serving(std::function<void(std::optional<RequestError>)> done) {
   if (worker_.is_ready()) return done(std::nullopt);
@@ -613,7 +669,7 @@ std::optional<RequestError> Dongle::rotate(Progress progress, std::function<void
             public_ip_ = report.outcome == Rotation::Outcome::NoEgress ? std::nullopt
                          : report.new_ip                               ? report.new_ip
                                                                        : public_ip_;
-            public_ip_at_ = UvLoop::now();
+            public_ip_due_ = public_ip_ ? UvLoop::now() + kPublicIpRefresh : TimePoint{};
             bool lost = report.outcome == Rotation::Outcome::NoEgress;
             health_.reset();
             if (!lost && report.new_ip) health_.on_probe(true, "", UvLoop::now());

@@ -69,7 +69,8 @@ class Dongle {
   void restart(std::function<void(std::optional<RequestError>)> done);
   /// done when the worker serves, or at once if it does.
   void when_serving(std::function<void(std::optional<RequestError>)> done);
-  /// Ends with the process: the port closes, nothing is undone on the modem.
+  /// For good: the port closes, what is half done on the modem is undone; done when the worker is gone. The dongle does
+  /// nothing more and may be destroyed then, though not inside done.
   void shut_down(std::function<void()> done);
 
   using Progress = std::function<void(const std::string&)>;
@@ -113,17 +114,22 @@ class Dongle {
   void schedule_ladder();
   void note_steps();
   void end_incident(const std::string& outcome);
+  void settle_suspicion();
   void learn_public_ip();
+  void forget_public_ip();
   void note_state();
   void update_worker();
   void sample_traffic();
   void finish_recovery(const std::string& outcome);
+  void abandon();
+  bool must_undo() const;
   DongleState judge_state() const;
   std::string reason() const;
   Setup worker_setup() const;
   Obstacles obstacles() const;
   bool has_api() const { return config_.modem.type == ModemType::HiLink; }
   bool may_probe() const;
+  bool can_probe() const { return network_.usable() && worker_.is_ready(); }
   Json steps_json(const std::vector<StepRecord>& steps) const;
 
   DongleServices services_;
@@ -149,10 +155,14 @@ class Dongle {
   DongleState state_ = DongleState::Starting;
   WallTime since_;
   std::optional<Address> public_ip_;
-  TimePoint public_ip_at_{};
+  TimePoint public_ip_due_{};  ///< when to ask for it (again)
   std::optional<ModemView> modem_view_;
   TimePoint modem_view_at_{};
   std::vector<std::function<void(const ModemView&)>> waiting_for_view_;
+  std::vector<std::function<void()>> waiting_for_evidence_;
+  bool asking_about_suspicion_ = false;
+  std::optional<TimePoint> unable_since_;  ///< to probe, for want of a network or a worker
+  bool worker_missing_ = false;            ///< for longer than a probe may take
   TimePoint incident_began_{};
 
   Timer probe_timer_;
@@ -160,6 +170,7 @@ class Dongle {
   Timer sample_timer_;
   Timer serving_timer_;
   Timer action_timer_;
+  Timer evidence_timer_;
   std::vector<std::function<void(std::optional<RequestError>)>> waiting_for_service_;
   std::function<void(const RecoverReport&)> recovery_done_;
   Progress recovery_progress_;

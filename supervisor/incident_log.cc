@@ -11,7 +11,9 @@ namespace {
 
 // Times are kept in milliseconds beside their text, so that reading them back needs no date parser.
 std::int64_t to_ms(WallTime t) { return std::chrono::floor<Millis>(t).time_since_epoch().count(); }
-WallTime from_ms(std::int64_t ms) { return WallTime(Millis(ms)); }
+// Clamped to what WallTime holds (nanoseconds, until 2262), whatever the file says.
+Millis duration_from(std::int64_t ms) { return Millis(std::clamp<std::int64_t>(ms, 0, 9'000'000'000'000)); }
+WallTime from_ms(std::int64_t ms) { return WallTime(duration_from(ms)); }
 
 }  // namespace
 
@@ -42,7 +44,7 @@ std::optional<Incident> incident_from_json(const Json& j) {
   incident.id = DongleId{static_cast<unsigned>(id)};
   incident.began = from_ms(json_int(j, "began_ms"));
   if (json_int(j, "ended_ms") > 0) incident.ended = from_ms(json_int(j, "ended_ms"));
-  incident.took = Millis(json_int(j, "took_ms"));
+  incident.took = duration_from(json_int(j, "took_ms"));
   incident.fault = json_string(j, "fault");
   incident.evidence = json_string(j, "evidence");
   incident.seen = json_string(j, "seen");
@@ -51,7 +53,7 @@ std::optional<Incident> incident_from_json(const Json& j) {
     for (const auto& s : *steps)
       incident.steps.push_back({from_ms(json_int(s, "at_ms")), json_string(s, "stage"), json_string(s, "action"),
                                 json_string(s, "reason"), json_string(s, "outcome"), json_string(s, "detail"),
-                                Millis(json_int(s, "took_ms"))});
+                                duration_from(json_int(s, "took_ms"))});
   return incident;
 }
 
@@ -70,6 +72,7 @@ IncidentLog::IncidentLog(UvLoop& loop, std::string path) : writer_(loop, path) {
     if (incident->outcome == "ongoing") incident->outcome = "interrupted";
     next_number_ = std::max(next_number_, incident->number + 1);
     incidents_.push_back(std::move(*incident));
+    if (incidents_.size() > kMaxIncidents) incidents_.pop_front();
   }
 }
 

@@ -180,6 +180,11 @@ Decision Ladder::tick(TimePoint now) {
       return start_diagnosis(now);
     case State::Waiting:
     case State::NoService:
+      if (!policy_.enabled) {
+        // Switched off meanwhile, or it was an operator's run: nothing by itself.
+        state_ = State::Idle;
+        return {};
+      }
       steps_.clear();
       tried_.reset();
       from_.reset();

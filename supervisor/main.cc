@@ -95,6 +95,7 @@ int run(const std::string& config_file) {
     return 1;
   }
   signal(SIGPIPE, SIG_IGN);
+  umask(0022);  // whatever the caller's was: workers pass through runtime_dir
   // `donglectl tail ID` shows what the supervisor did with a dongle among what its worker says.
   set_dongle_log_sink([dir = config->state_dir + "/log/"](std::string_view dongle, std::string_view line) {
     UniqueFd fd(open((dir + std::string(dongle) + ".log").c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640));

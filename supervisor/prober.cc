@@ -18,14 +18,22 @@ constexpr std::size_t kMaxProbeBody = 64 * 1024;
 
 Result<void> judge_probe_response(const std::string& url, const CurlLoop::Response& response) {
   // The well-known check pages answer 204 without a body; a portal in between answers 200 with its own page.
-  bool wants_204 = url.ends_with("/generate_204");
-  if (wants_204 ? response.status == 204 : response.status >= 200 && response.status < 300) return {};
+  // Firefox's answers 200 with the word itself.
+  bool is_well;
+  if (url.ends_with("/generate_204"))
+    is_well = response.status == 204;
+  else if (url.ends_with("/success.txt"))
+    is_well = response.status == 200 && response.body.starts_with("success");
+  else
+    is_well = response.status >= 200 && response.status < 300;
+  if (is_well) return {};
   bool portal = response.status == 200 || (response.status >= 300 && response.status < 400);
   return fail(Errc::Refused, "status {}{}", response.status, portal ? ", a captive portal?" : "");
 }
 
 struct Prober::Round {
-  explicit Round(UvLoop& loop) : patience(loop), deadline(loop) {}
+  Round(UvLoop& loop, std::vector<ProbeTarget> all) : targets(std::move(all)), patience(loop), deadline(loop) {}
+  std::vector<ProbeTarget> targets;  // a reload may change the configured ones meanwhile
   std::function<void(Result<void>)> done;
   std::size_t started = 0;
   std::size_t failed = 0;
@@ -46,21 +54,21 @@ void Prober::cancel() {
 }
 
 void Prober::probe(std::function<void(Result<void>)> done) {
-  round_ = std::make_unique<Round>(loop_);
+  round_ = std::make_unique<Round>(loop_, config_.targets);
   round_->done = std::move(done);
   first_target_ = (first_target_ + 1) % config_.targets.size();
-  round_->deadline.start(config_.timeout, [this] {
+  round_->deadline.start(config_.timeout, [this, timeout = config_.timeout] {
     std::string errors = round_->errors;
-    finish(fail(Errc::Timeout, "no answer within {}{}{}", format_duration(config_.timeout), errors.empty() ? "" : "; ", errors));
+    finish(fail(Errc::Timeout, "no answer within {}{}{}", format_duration(timeout), errors.empty() ? "" : "; ", errors));
   });
   start_next_target();
 }
 
 void Prober::start_next_target() {
   Round& round = *round_;
-  if (round.started == config_.targets.size()) return;
-  std::size_t index = (first_target_ + round.started++) % config_.targets.size();
-  const ProbeTarget& target = config_.targets[index];
+  if (round.started == round.targets.size()) return;
+  std::size_t index = (first_target_ + round.started++) % round.targets.size();
+  const ProbeTarget& target = round.targets[index];
   if (target.kind == ProbeTarget::Kind::Tcp) {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0)
@@ -88,10 +96,10 @@ void Prober::target_done(std::size_t index, Result<void> outcome) {
   if (outcome) return finish({});
   Round& round = *round_;
   if (!round.errors.empty()) round.errors += "; ";
-  const std::string& url = config_.targets[index].url;
+  const std::string& url = round.targets[index].url;
   std::string error = outcome.error().message();
   round.errors += error.starts_with(url) ? error : url + ": " + error;
-  if (++round.failed == config_.targets.size()) return finish(fail(outcome.error().code, "{}", std::string(round.errors)));
+  if (++round.failed == round.targets.size()) return finish(fail(outcome.error().code, "{}", std::string(round.errors)));
   if (round.failed == round.started) start_next_target();
 }
 

@@ -33,9 +33,10 @@ void reply_error(const ControlServer::CallPtr& call, const RequestError& error) 
 
 Result<void> make_directory(const std::string& path, mode_t mode) {
   std::error_code ec;
-  std::filesystem::create_directories(path, ec);
+  bool is_new = std::filesystem::create_directories(path, ec);
   if (ec) return fail_errno(ec.value(), "{}", path);
-  if (chmod(path.c_str(), mode) != 0) return fail_errno(errno, "{}", path);
+  // One that was there keeps its mode: it may be somebody's, such as /tmp.
+  if (is_new && chmod(path.c_str(), mode) != 0) return fail_errno(errno, "{}", path);
   return {};
 }
 
@@ -72,6 +73,7 @@ Result<void> Supervisor::start() {
   note_keys_without_effect();
   incidents_ = std::make_unique<IncidentLog>(loop_, config_.state_dir + "/incidents.json");
   intents_ = std::make_unique<IntentLog>(loop_, config_.state_dir + "/intents.json");
+  stopped_file_ = std::make_unique<StateFileWriter>(loop_, config_.runtime_dir + "/stopped.json");
   auto launcher = ForkLauncher::create(loop_, {paths_.worker, config_.runtime_dir, config_.worker_uid_base});
   if (!launcher) return std::unexpected(std::move(launcher).error());
   launcher_ = std::move(*launcher);
@@ -134,6 +136,26 @@ void Supervisor::add_dongle(const DongleConfig& config) {
   dongles_[config.id] = std::make_unique<Dongle>(std::move(services), config_, config);
 }
 
+/// Ends a dongle that isn't in dongles_ any more, and lets go of it when its worker is gone.
+void Supervisor::retire(std::unique_ptr<Dongle> dongle) {
+  Dongle* leaving = leaving_.emplace_back(std::move(dongle)).get();
+  leaving->shut_down([this, leaving] {
+    gone_.push_back(leaving);
+    sweep_timer_.start(Millis{0}, [this] { sweep(); });  // from the loop: this is the dongle's own callback
+  });
+}
+
+void Supervisor::sweep() {
+  std::erase_if(leaving_, [this](const auto& d) { return std::ranges::find(gone_, d.get()) != gone_.end(); });
+  gone_.clear();
+  if (!going_down_ || !leaving_.empty()) return;
+  workers_.reset();
+  routing_->withdraw([this] {
+    log_event(LogEvent::supervisor_stopped, {});
+    loop_.stop();
+  });
+}
+
 void Supervisor::spread_denied_destinations() {
   // No client of one stick may reach another stick's admin page either.
   std::vector<Address> denied;
@@ -149,18 +171,22 @@ void Supervisor::spread_denied_destinations() {
 }
 
 Result<Json> Supervisor::reload() {
+  auto refuse = [this](const std::string& reason) {
+    log_event(LogEvent::reload_refused, {{"config", config_.file}, {"reason", reason}});
+    return fail(Errc::InvalidArgument, "{}", reason);
+  };
+  if (going_down_) return refuse("the daemon is shutting down");
   auto fresh = load_config(config_.file);
   if (!fresh) {
     std::string all;
     for (const std::string& problem : fresh.error()) all += (all.empty() ? "" : "\n") + problem;
-    log_event(LogEvent::reload_refused, {{"config", config_.file}, {"reason", all}});
-    return fail(Errc::InvalidArgument, "{}", all);
+    return refuse(all);
   }
   for (auto [key, same] : {std::pair{"runtime_dir", fresh->runtime_dir == config_.runtime_dir},
                            std::pair{"state_dir", fresh->state_dir == config_.state_dir},
                            std::pair{"launcher", fresh->launcher == config_.launcher},
                            std::pair{"worker_uid_base", fresh->worker_uid_base == config_.worker_uid_base}})
-    if (!same) return fail(Errc::InvalidArgument, "{}: {} can't change while the daemon runs; restart it", config_.file, key);
+    if (!same) return refuse(fmt::format("{}: {} can't change while the daemon runs; restart it", config_.file, key));
 
   auto find = [](const Config& c, DongleId id) -> const DongleConfig* {
     auto it = std::ranges::find(c.dongles, id, &DongleConfig::id);
@@ -177,12 +203,9 @@ Result<Json> Supervisor::reload() {
       continue;
     }
     changed.push_back(it->first.value);
-    auto* leaving = leaving_.emplace_back(std::move(it->second)).get();
+    auto leaving = std::move(it->second);
     it = dongles_.erase(it);
-    leaving->shut_down([this, leaving] {
-      // From the loop: this may be the leaving dongle's own callback.
-      sweep_timer_.start(Millis{0}, [this, leaving] { std::erase_if(leaving_, [&](const auto& d) { return d.get() == leaving; }); });
-    });
+    retire(std::move(leaving));
   }
   for (const DongleConfig& d : config_.dongles) {
     const DongleConfig* old = find(before, d.id);
@@ -200,6 +223,7 @@ Result<Json> Supervisor::reload() {
   if (auto configured = routing_->configure(config_); !configured) return std::unexpected(configured.error());
   for (auto& [id, dongle] : dongles_) dongle->set_network(routing_->network(id));
   spread_denied_destinations();
+  save_stopped();
   log_event(LogEvent::reloaded, {{"config", config_.file}, {"changed", changed.size()}, {"unchanged", unchanged}});
   tell_watchers();
   return Json{{"changed", changed}, {"unchanged", unchanged}};
@@ -210,19 +234,8 @@ void Supervisor::shut_down() {
   tick_timer_.stop();
   watch_timer_.stop();
   control_.reset();
-  auto left = std::make_shared<std::size_t>(dongles_.size());
-  auto all_gone = [this] {
-    workers_.reset();
-    routing_->withdraw([this] {
-      log_event(LogEvent::supervisor_stopped, {});
-      loop_.stop();
-    });
-  };
-  if (*left == 0) return all_gone();
-  for (auto& [id, dongle] : dongles_)
-    dongle->shut_down([left, all_gone] {
-      if (--*left == 0) all_gone();
-    });
+  for (auto& [id, dongle] : std::exchange(dongles_, {})) retire(std::move(dongle));
+  if (leaving_.empty()) sweep();
 }
 
 void Supervisor::on_changed(DongleId) {
@@ -237,11 +250,11 @@ void Supervisor::tell_watchers() {
 }
 
 // The operator's stops outlive a crash of ours, but not the host's next boot: runtime_dir is gone then.
-void Supervisor::save_stopped() const {
+void Supervisor::save_stopped() {
   Json ids = Json::array();
   for (const auto& [id, dongle] : dongles_)
     if (dongle->state() == DongleState::Stopped) ids.push_back(id.value);
-  StateFileWriter(loop_, config_.runtime_dir + "/stopped.json").write({{"stopped", ids}});
+  stopped_file_->write({{"stopped", ids}});
 }
 
 std::set<DongleId> Supervisor::load_stopped() const {

@@ -43,10 +43,12 @@ class Supervisor {
 
   Result<void> prepare_directories();
   void add_dongle(const DongleConfig& config);
+  void retire(std::unique_ptr<Dongle> dongle);
+  void sweep();
   void spread_denied_destinations();
   void on_changed(DongleId id);
   void tell_watchers();
-  void save_stopped() const;
+  void save_stopped();
   std::set<DongleId> load_stopped() const;
   void note_keys_without_effect() const;
 
@@ -82,10 +84,12 @@ class Supervisor {
   CurlLoop curl_;
   std::unique_ptr<IncidentLog> incidents_;
   std::unique_ptr<IntentLog> intents_;
+  std::unique_ptr<StateFileWriter> stopped_file_;
   std::unique_ptr<WorkerLauncher> launcher_;
   std::unique_ptr<Routing> routing_;
   std::map<DongleId, std::unique_ptr<Dongle>> dongles_;
-  std::vector<std::unique_ptr<Dongle>> leaving_;  // removed by a reload, until their workers are gone
+  std::vector<std::unique_ptr<Dongle>> leaving_;  // removed by a reload or the shutdown, until their workers are gone
+  std::vector<const Dongle*> gone_;               // of those: whose workers are
   std::unique_ptr<WorkerLink> workers_;
   std::unique_ptr<ControlServer> control_;
   std::vector<ControlServer::CallPtr> watchers_;

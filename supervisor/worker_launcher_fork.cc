@@ -28,10 +28,10 @@ constexpr int kBinaryFd = 4;
 // Between fork and exec: system calls only. Exit codes tell what failed: the parent logs them.
 [[noreturn]] void become_worker(int log_fd, int runtime_dir, int binary, uid_t uid, char* const argv[], char* const envp[]) {
   setsid();  // a Ctrl-C meant for us must not reach workers
+  for (int s = 1; s < NSIG; ++s) signal(s, SIG_DFL);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
-  for (int s = 1; s < NSIG; ++s) signal(s, SIG_DFL);
   int null = open("/dev/null", O_RDONLY);
   // Duplicates above the target numbers first, so that none is overwritten before it is used.
   int log = fcntl(log_fd, F_DUPFD, 10), dir = fcntl(runtime_dir, F_DUPFD, 10), exe = fcntl(binary, F_DUPFD, 10);
@@ -94,13 +94,20 @@ Result<std::unique_ptr<WorkerProcess>> ForkLauncher::start(DongleId id, int log_
   argv.push_back(nullptr);
   envp.push_back(nullptr);
 
+  // A signal for the child before it has its own handlers would run ours, which writes to the loop's pipe, which the
+  // child shares with us: a worker stopped at once would stop the daemon.
+  sigset_t all, before;
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, &before);
   pid_t pid = fork();
-  if (pid < 0) return fail_errno(errno, "worker {}: fork", id);
+  int sys = errno;
   if (pid == 0)
     become_worker(log_fd, runtime_dir_.get(), binary_.get(), options_.uid_base + id.value, argv.data(), envp.data());
+  sigprocmask(SIG_SETMASK, &before, nullptr);
+  if (pid < 0) return fail_errno(sys, "worker {}: fork", id);
   UniqueFd pidfd(pidfd_open(pid, 0));
   if (!pidfd) {
-    int sys = errno;
+    sys = errno;
     ::kill(pid, SIGKILL);
     waitpid(pid, nullptr, 0);
     return fail_errno(sys, "worker {}: pidfd", id);

@@ -98,6 +98,7 @@ void WorkerUnit::launch() {
     return;
   }
   process_ = std::move(*process);
+  retiring_ = false;
   current_ = {};
   log_event(LogEvent::worker_started, {{"dongle", id_}, {"pid", process_->pid()}, {"try", backoff_.tries()}});
 }
@@ -113,6 +114,7 @@ void WorkerUnit::attach(WorkerLink::Registration registration) {
     auto adopted = launcher_.adopt(registration.pid, [this](const std::string& how) { on_exit(how); });
     if (!adopted) return;  // it died meanwhile; the port comes free and a new one starts
     process_ = std::move(*adopted);
+    retiring_ = false;
     started_at_ = UvLoop::now();
     retry_.stop();
     log_event(LogEvent::worker_adopted, {{"dongle", id_}, {"pid", registration.pid}});
@@ -129,7 +131,8 @@ void WorkerUnit::attach(WorkerLink::Registration registration) {
       loop_, std::move(registration.socket),
       IpcChannel::Handlers{[this](IpcMessage m, std::vector<UniqueFd> fds) { on_message(std::move(m), std::move(fds)); },
                            [this](const Error& error) { on_channel_closed(error); }});
-  if (listener_) send_setup(registration.hello.ports != std::vector{listen_.port});
+  if (listener_) return send_setup(registration.hello.ports != std::vector{listen_.port});
+  ensure_listening();  // the port has changed, and the new one was not free yet
 }
 
 void WorkerUnit::send_setup(bool with_socket) {
@@ -145,7 +148,7 @@ void WorkerUnit::send_setup(bool with_socket) {
 void WorkerUnit::on_message(IpcMessage message, std::vector<UniqueFd>) {
   if (auto* report = std::get_if<Report>(&message)) {
     current_ = std::move(*report);
-    bool was_ready = std::exchange(ready_, current_.listening);
+    bool was_ready = std::exchange(ready_, current_.listening && !retiring_);
     if (ready_ && !was_ready && events_.on_ready) events_.on_ready();
     rotate_log_if_large();
   } else if (auto* dial = std::get_if<DialResult>(&message)) {
@@ -170,9 +173,10 @@ void WorkerUnit::on_exit(const std::string& how) {
   before_ = totals();
   current_ = {};
   kill_timer_.stop();
+  auto when_gone = std::exchange(when_gone_, {});
   if (!wanted_) {
     log_event(LogEvent::worker_stopped, {{"dongle", id_}, {"pid", pid}});
-    if (auto done = std::move(stopped_)) done();
+    for (auto& done : when_gone) done();
     return;
   }
   ++restarts_;
@@ -180,6 +184,7 @@ void WorkerUnit::on_exit(const std::string& how) {
   log_event(LogEvent::worker_died, {{"dongle", id_}, {"pid", pid}, {"how", how}});
   ensure_listening();
   if (events_.on_lost) events_.on_lost(how);
+  for (auto& done : when_gone) done();
 }
 
 void WorkerUnit::stop(Millis drain, std::function<void()> done) {
@@ -190,7 +195,13 @@ void WorkerUnit::stop(Millis drain, std::function<void()> done) {
     if (done) done();
     return;
   }
-  stopped_ = std::move(done);
+  if (done) when_gone_.push_back(std::move(done));
+  retire(drain);
+}
+
+void WorkerUnit::retire(Millis drain) {
+  ready_ = false;
+  retiring_ = true;
   if (!channel_ || !channel_->send(Stop{drain})) process_->kill(SIGTERM);
   kill_timer_.start(drain + kKillGrace, [this] {
     if (process_) process_->kill(SIGKILL);
@@ -199,9 +210,9 @@ void WorkerUnit::stop(Millis drain, std::function<void()> done) {
 
 void WorkerUnit::restart() {
   backoff_.reset();
-  ready_ = false;  // from now on it is its successor that is waited for
-  channel_.reset();
-  if (process_) process_->kill(SIGTERM);
+  if (process_) return retire(Millis{0});
+  retry_.stop();
+  ensure_listening();
 }
 
 void WorkerUnit::drop_connections(const std::string& reason) {

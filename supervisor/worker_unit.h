@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "common/backoff.h"
 #include "common/ipc_channel.h"
@@ -29,7 +30,8 @@ class WorkerUnit {
   void serve(const Endpoint& listen, Setup setup);
   /// A worker of this id has registered: the one started here, or one of an earlier supervisor.
   void attach(WorkerLink::Registration registration);
-  /// Closes the port, tells the worker to finish within `drain`; done when its process is gone.
+  /// Closes the port, tells the worker to finish within `drain`; done when its process is gone, also if serve() is
+  /// called before that.
   void stop(Millis drain, std::function<void()> done);
   /// Ends the process and has it started anew; the port stays open. For an operator's restart.
   void restart();
@@ -52,6 +54,7 @@ class WorkerUnit {
   void ensure_listening();
   void ensure_process();
   void launch();
+  void retire(Millis drain);
   void on_exit(const std::string& how);
   void on_message(IpcMessage message, std::vector<UniqueFd> fds);
   void on_channel_closed(const Error& error);
@@ -72,12 +75,13 @@ class WorkerUnit {
   std::unique_ptr<WorkerProcess> process_;
   std::unique_ptr<IpcChannel> channel_;
   bool ready_ = false;
+  bool retiring_ = false;  ///< the process was told to end
   TimePoint started_at_{};
   TimePoint bind_failing_since_{};
   Backoff backoff_;
   Timer retry_;
   Timer kill_timer_;
-  std::function<void()> stopped_;
+  std::vector<std::function<void()>> when_gone_;
   std::string trouble_;
   Report before_;   ///< totals of processes that have ended
   Report current_;  ///< of the process now

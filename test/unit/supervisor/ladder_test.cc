@@ -196,5 +196,17 @@ TEST_F(LadderTest, RandomEventsNeverBreakItsPromises) {
   EXPECT_FALSE(ladder.is_running());
 }
 
+TEST_F(LadderTest, TriesNoMoreByItselfWhenRecoveryIsOff) {
+  // An operator may still run a stage; what he did once isn't repeated in his name.
+  LadderPolicy off = all_stages();
+  off.enabled = false;
+  ladder.set_policy(off);
+  EXPECT_EQ(ladder.down(now).kind, Kind::None);
+  EXPECT_EQ(ladder.recover(Stage::PortPower, now).kind, Kind::Diagnose);
+  EXPECT_EQ(ladder.diagnosed(egress_lost, now).kind, Kind::GiveUp);
+  EXPECT_EQ(pass(std::chrono::hours(2)).kind, Kind::None);
+  EXPECT_EQ(ladder.state(), Ladder::State::Idle);
+}
+
 }  // namespace
 }  // namespace dongle
