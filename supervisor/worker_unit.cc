@@ -59,8 +59,8 @@ void WorkerUnit::ensure_listening() {
     if (!fd) {
       auto now = UvLoop::now();
       if (bind_failing_since_ == TimePoint{}) bind_failing_since_ = now;
-      if (now - bind_failing_since_ >= kOrphanGrace && trouble_ != fd.error().message()) {
-        trouble_ = fd.error().message();
+      trouble_ = fd.error().message();
+      if (now - bind_failing_since_ >= kOrphanGrace && !std::exchange(listen_failure_told_, true)) {
         log_event(LogEvent::listen_failed, {{"dongle", id_}, {"reason", trouble_}});
       }
       retry_.start(kBindRetry, [this] { ensure_listening(); });
@@ -70,6 +70,7 @@ void WorkerUnit::ensure_listening() {
     if (channel_) send_setup(true);
   }
   bind_failing_since_ = {};
+  listen_failure_told_ = false;
   trouble_.clear();
   ensure_process();
 }

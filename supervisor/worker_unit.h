@@ -78,6 +78,7 @@ class WorkerUnit {
   bool retiring_ = false;  ///< the process was told to end
   TimePoint started_at_{};
   TimePoint bind_failing_since_{};
+  bool listen_failure_told_ = false;
   Backoff backoff_;
   Timer retry_;
   Timer kill_timer_;
