@@ -15,6 +15,7 @@ namespace {
 // What the modem said is good for this long; a diagnosis right after a suspicion asks only once.
 constexpr Millis kModemViewFresh = Seconds(3);
 constexpr Millis kPublicIpRefresh = std::chrono::minutes(5);
+constexpr Millis kPublicIpRetry = Seconds(2);  // at the first success after that
 constexpr Millis kServingDeadline = Seconds(10);
 // An operator who stops a dongle gives its connections this long.
 constexpr Millis kStopDrain = Seconds(0);
@@ -283,7 +284,7 @@ void Dongle::learn_public_ip() {
   public_ip_due_ = UvLoop::now() + kPublicIpRefresh;
   prober_.fetch_public_ip(probe_config_.timeout, [this](Result<Address> address) {
     if (!address) {
-      public_ip_due_ = UvLoop::now() + probe_config_.interval;
+      public_ip_due_ = UvLoop::now() + std::min(probe_config_.interval, kPublicIpRetry);
       log_event(LogEvent::public_ip_unknown, {{"dongle", config_.id}, {"reason", address.error().message()}});
       return;
     }
@@ -548,7 +549,7 @@ std::string Dongle::reason() const {
     return "the ladder is exhausted; next try in " +
            format_duration(std::chrono::duration_cast<Millis>(*ladder_.next_deadline() - UvLoop::now())) + "; " +
            ladder_.diagnosis().evidence;
-  if (!worker_.is_ready()) return worker_.trouble().empty() ? "the worker isn't ready" : worker_.trouble();
+  if (!worker_.is_ready()) return worker_.trouble();
   if (!network_.trouble.empty()) return network_.trouble;
   return health_.reason();
 }
