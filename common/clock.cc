@@ -20,7 +20,8 @@ std::string format_duration(Millis duration) {
   auto ms = duration.count();
   if (ms < 1000) return fmt::format("{}ms", ms);
   auto s = ms / 1000;
-  if (s < 60) return ms % 1000 && s < 10 ? fmt::format("{:.1f}s", static_cast<double>(ms) / 1000.0) : fmt::format("{}s", s);
+  if (s < 60)
+    return ms % 1000 && s < 10 ? fmt::format("{:.1f}s", static_cast<double>(ms) / 1000.0) : fmt::format("{}s", s);
   if (s < 3600) return s % 60 ? fmt::format("{}m{}s", s / 60, s % 60) : fmt::format("{}m", s / 60);
   if (s < 86400) return s % 3600 / 60 ? fmt::format("{}h{}m", s / 3600, s % 3600 / 60) : fmt::format("{}h", s / 3600);
   return s % 86400 / 3600 ? fmt::format("{}d{}h", s / 86400, s % 86400 / 3600) : fmt::format("{}d", s / 86400);

@@ -99,7 +99,7 @@ struct HubConfig {
 
 struct ModemConfig {
   ModemType type = ModemType::HiLink;
-  std::string url;            ///< empty: http://GATEWAY
+  std::string url;  ///< empty: http://GATEWAY
   std::string username;
   std::string password_file;  ///< empty: no password
   bool operator==(const ModemConfig&) const = default;

@@ -83,14 +83,10 @@ bool is_boolean_word(std::string_view text) {
 
 std::string describe(const YamlNode& node) {
   switch (node.kind) {
-    case YamlNode::Kind::Null:
-      return "nothing";
-    case YamlNode::Kind::Scalar:
-      return node.quoted ? "the text " + in_quotes(node.text) : in_quotes(node.text);
-    case YamlNode::Kind::List:
-      return "a list";
-    case YamlNode::Kind::Map:
-      return "a map";
+    case YamlNode::Kind::Null: return "nothing";
+    case YamlNode::Kind::Scalar: return node.quoted ? "the text " + in_quotes(node.text) : in_quotes(node.text);
+    case YamlNode::Kind::List: return "a list";
+    case YamlNode::Kind::Map: return "a map";
   }
   return {};
 }

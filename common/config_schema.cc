@@ -15,52 +15,29 @@ constexpr const char* REQUIRED = nullptr;
 
 std::string_view kind_text(const ConfigKey& key) {
   switch (key.kind) {
-    case ConfigKind::AbsolutePath:
-      return "absolute path";
-    case ConfigKind::Boolean:
-      return "true | false";
-    case ConfigKind::Choice:
-      return key.choices;
-    case ConfigKind::DongleAddress:
-      return "ADDRESS/LENGTH | dhcp | auto";
-    case ConfigKind::Duration:
-      return "duration";
-    case ConfigKind::HttpUrl:
-      return "http(s) URL";
-    case ConfigKind::Integer:
-      return "number";
-    case ConfigKind::Interface:
-      return "interface name";
-    case ConfigKind::IpAddress:
-      return "IP address";
-    case ConfigKind::Ipv4Address:
-      return "IPv4 address";
-    case ConfigKind::ListenAddress:
-      return "ADDRESS:PORT";
-    case ConfigKind::Mac:
-      return "MAC address";
-    case ConfigKind::MapList:
-      return "list of maps";
-    case ConfigKind::ModemUrl:
-      return "http(s)://ADDRESS[:PORT]";
-    case ConfigKind::OptionalHttpUrl:
-      return "http(s) URL | null";
-    case ConfigKind::OptionalInteger:
-      return "number | null";
-    case ConfigKind::OptionalPath:
-      return "absolute path | null";
-    case ConfigKind::PrefixList:
-      return "list of addresses and prefixes";
-    case ConfigKind::StageList:
-      return "list of stages";
-    case ConfigKind::Target:
-      return "HOST:PORT";
-    case ConfigKind::TargetList:
-      return "list of targets";
-    case ConfigKind::Text:
-      return "text";
-    case ConfigKind::UsbPath:
-      return "USB port path";
+    case ConfigKind::AbsolutePath: return "absolute path";
+    case ConfigKind::Boolean: return "true | false";
+    case ConfigKind::Choice: return key.choices;
+    case ConfigKind::DongleAddress: return "ADDRESS/LENGTH | dhcp | auto";
+    case ConfigKind::Duration: return "duration";
+    case ConfigKind::HttpUrl: return "http(s) URL";
+    case ConfigKind::Integer: return "number";
+    case ConfigKind::Interface: return "interface name";
+    case ConfigKind::IpAddress: return "IP address";
+    case ConfigKind::Ipv4Address: return "IPv4 address";
+    case ConfigKind::ListenAddress: return "ADDRESS:PORT";
+    case ConfigKind::Mac: return "MAC address";
+    case ConfigKind::MapList: return "list of maps";
+    case ConfigKind::ModemUrl: return "http(s)://ADDRESS[:PORT]";
+    case ConfigKind::OptionalHttpUrl: return "http(s) URL | null";
+    case ConfigKind::OptionalInteger: return "number | null";
+    case ConfigKind::OptionalPath: return "absolute path | null";
+    case ConfigKind::PrefixList: return "list of addresses and prefixes";
+    case ConfigKind::StageList: return "list of stages";
+    case ConfigKind::Target: return "HOST:PORT";
+    case ConfigKind::TargetList: return "list of targets";
+    case ConfigKind::Text: return "text";
+    case ConfigKind::UsbPath: return "USB port path";
   }
   return {};
 }

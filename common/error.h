@@ -67,7 +67,6 @@ std::unexpected<Error> fail_errno(int sys, fmt::format_string<Args...> text, Arg
 
 /// Prints what is wrong and aborts. For broken invariants of our own, never for bad input.
 [[noreturn]] void check_failed(const char* condition, const char* file, int line);
-#define CHECK(condition) \
-  ((condition) ? static_cast<void>(0) : ::dongle::check_failed(#condition, __FILE__, __LINE__))
+#define CHECK(condition) ((condition) ? static_cast<void>(0) : ::dongle::check_failed(#condition, __FILE__, __LINE__))
 
 }  // namespace dongle

@@ -90,7 +90,8 @@ Result<void> IpcChannel::send(const IpcMessage& message, const std::vector<int>&
   std::string packet = encode_ipc(message);
   CHECK(fds.size() <= kIpcMaxFds);
   if (packet.size() > kIpcMaxMessage)
-    return fail(Errc::InvalidArgument, "worker.sock: a message of {} bytes is over the limit of {}", packet.size(), kIpcMaxMessage);
+    return fail(Errc::InvalidArgument, "worker.sock: a message of {} bytes is over the limit of {}", packet.size(),
+                kIpcMaxMessage);
   iovec iov{packet.data(), packet.size()};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kIpcMaxFds)] = {};
   msghdr msg{};
@@ -110,6 +111,8 @@ Result<void> IpcChannel::send(const IpcMessage& message, const std::vector<int>&
   return fail_errno(errno, "worker.sock: send");
 }
 
-int IpcChannel::fd() const { return impl_->fd.get(); }
+int IpcChannel::fd() const {
+  return impl_->fd.get();
+}
 
 }  // namespace dongle

@@ -31,8 +31,8 @@ class IpcChannel {
   IpcChannel(UvLoop& loop, UniqueFd fd, Handlers handlers);
   ~IpcChannel();
 
-  /// Sends one message and duplicates of `fds`. InvalidArgument if it is over the size limit; Full if the peer doesn't read (the message is lost; the caller
-  /// closes the channel or sends the state again later).
+  /// Sends one message and duplicates of `fds`. InvalidArgument if it is over the size limit; Full if the peer doesn't
+  /// read (the message is lost; the caller closes the channel or sends the state again later).
   Result<void> send(const IpcMessage& message, std::initializer_list<int> fds = {});
   Result<void> send(const IpcMessage& message, const std::vector<int>& fds);
   int fd() const;

@@ -34,10 +34,18 @@ Json encode(const Setup& m) {
           {"handshake_timeout_ms", m.handshake_timeout.count()},
           {"idle_timeout_ms", m.idle_timeout.count()}};
 }
-Json encode(const ServeProbe&) { return {{"type", "serve_probe"}}; }
-Json encode(const DropConnections& m) { return {{"type", "drop_connections"}, {"reason", m.reason}}; }
-Json encode(const Stop& m) { return {{"type", "stop"}, {"drain_ms", m.drain.count()}}; }
-Json encode(const LogFile&) { return {{"type", "log_file"}}; }
+Json encode(const ServeProbe&) {
+  return {{"type", "serve_probe"}};
+}
+Json encode(const DropConnections& m) {
+  return {{"type", "drop_connections"}, {"reason", m.reason}};
+}
+Json encode(const Stop& m) {
+  return {{"type", "stop"}, {"drain_ms", m.drain.count()}};
+}
+Json encode(const LogFile&) {
+  return {{"type", "log_file"}};
+}
 Json encode(const Report& m) {
   Json closed = Json::object();
   for (const auto& [reason, count] : m.closed) closed[reason] = count;
@@ -47,11 +55,17 @@ Json encode(const Report& m) {
           {"rx_bytes", m.rx_bytes},   {"tx_bytes", m.tx_bytes},       {"closed", closed},
           {"listening", m.listening}, {"counters", counters}};
 }
-Json encode(const DialResult& m) { return {{"type", "dial_result"}, {"ok", m.ok}, {"reason", m.reason}}; }
-Json encode(const DeviceGone& m) { return {{"type", "device_gone"}, {"ifindex", m.ifindex.value}}; }
+Json encode(const DialResult& m) {
+  return {{"type", "dial_result"}, {"ok", m.ok}, {"reason", m.reason}};
+}
+Json encode(const DeviceGone& m) {
+  return {{"type", "device_gone"}, {"ifindex", m.ifindex.value}};
+}
 
 // Readers throw std::exception kinds on a wrong type or value; decode_ipc turns them into one Result.
-std::vector<std::uint16_t> read_ports(const Json& j) { return j.at("ports").get<std::vector<std::uint16_t>>(); }
+std::vector<std::uint16_t> read_ports(const Json& j) {
+  return j.at("ports").get<std::vector<std::uint16_t>>();
+}
 
 template <class T>
 std::vector<T> read_list(const Json& j, const char* key) {
@@ -72,7 +86,9 @@ std::optional<Address> read_address(const Json& j, const char* key) {
   return *parsed;
 }
 
-Millis read_millis(const Json& j, const char* key) { return Millis{j.at(key).get<std::int64_t>()}; }
+Millis read_millis(const Json& j, const char* key) {
+  return Millis{j.at(key).get<std::int64_t>()};
+}
 
 IpcMessage decode(const Json& j) {
   const auto& type = j.at("type").get_ref<const std::string&>();
@@ -110,7 +126,8 @@ IpcMessage decode(const Json& j) {
     m.accepted = j.at("accepted").get<std::uint64_t>();
     m.rx_bytes = j.at("rx_bytes").get<std::uint64_t>();
     m.tx_bytes = j.at("tx_bytes").get<std::uint64_t>();
-    for (const auto& [reason, count] : j.at("closed").items()) m.closed.emplace_back(reason, count.get<std::uint64_t>());
+    for (const auto& [reason, count] : j.at("closed").items())
+      m.closed.emplace_back(reason, count.get<std::uint64_t>());
     m.listening = j.at("listening").get<bool>();
     if (auto counters = j.find("counters"); counters != j.end())
       for (const auto& [name, count] : counters->items()) m.counters.emplace_back(name, count.get<std::uint64_t>());

@@ -47,7 +47,7 @@ struct Setup {
   std::vector<Prefix> clients;  ///< who may connect; empty: everyone who reaches the port
   std::vector<Prefix> allow_destinations;
   std::vector<Address> denied_destinations;  ///< the modems' own addresses, whatever their range
-  bool refuse_clients = false;  ///< authentication is configured but can't be checked: refuse everyone
+  bool refuse_clients = false;               ///< authentication is configured but can't be checked: refuse everyone
   int max_connections = 2000;
   int max_connections_per_client = 100;
   Millis connect_timeout{10000};
@@ -84,8 +84,8 @@ struct LogFile {
 struct Report {
   std::uint64_t connections = 0;  ///< open now, probes not counted
   std::uint64_t accepted = 0;
-  std::uint64_t rx_bytes = 0;  ///< modem -> client
-  std::uint64_t tx_bytes = 0;  ///< client -> modem
+  std::uint64_t rx_bytes = 0;                                 ///< modem -> client
+  std::uint64_t tx_bytes = 0;                                 ///< client -> modem
   std::vector<std::pair<std::string, std::uint64_t>> closed;  ///< close reason -> how many
   bool listening = false;
   std::vector<std::pair<std::string, std::uint64_t>> counters;  ///< others by name, "accept_limited"; may be absent
@@ -107,7 +107,8 @@ struct DeviceGone {
   bool operator==(const DeviceGone&) const = default;
 };
 
-using IpcMessage = std::variant<Hello, Setup, ServeProbe, DropConnections, Stop, LogFile, Report, DialResult, DeviceGone>;
+using IpcMessage =
+    std::variant<Hello, Setup, ServeProbe, DropConnections, Stop, LogFile, Report, DialResult, DeviceGone>;
 
 /// One packet's bytes, at most kIpcMaxMessage.
 std::string encode_ipc(const IpcMessage& message);

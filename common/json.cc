@@ -33,8 +33,12 @@ Result<Json> parse_json(std::string_view text) {
   return fail(Errc::InvalidArgument, "JSON: {}", problem);
 }
 
-std::string dump_json(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
-std::string dump_json_pretty(const Json& value) { return value.dump(2, ' ', false, Json::error_handler_t::replace); }
+std::string dump_json(const Json& value) {
+  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+std::string dump_json_pretty(const Json& value) {
+  return value.dump(2, ' ', false, Json::error_handler_t::replace);
+}
 
 std::string json_string(const Json& object, std::string_view key, std::string_view fallback) {
   auto it = object.is_object() ? object.find(key) : object.end();

@@ -70,8 +70,12 @@ void write_stderr(std::string_view line) {
 
 }  // namespace
 
-const char* event_name(LogEvent event) { return kEvents[static_cast<int>(event)].name; }
-LogLevel event_level(LogEvent event) { return kEvents[static_cast<int>(event)].level; }
+const char* event_name(LogEvent event) {
+  return kEvents[static_cast<int>(event)].name;
+}
+LogLevel event_level(LogEvent event) {
+  return kEvents[static_cast<int>(event)].level;
+}
 
 std::string format_log_line(LogEvent event, std::initializer_list<LogField> fields) {
   std::string line = fmt::format("level={} event={}", level_name(event_level(event)), event_name(event));
@@ -93,8 +97,14 @@ void log_event(LogEvent event, std::initializer_list<LogField> fields) {
     if (field.key == "dongle") dongle_sink(field.value, line);
 }
 
-void set_dongle_log_sink(DongleLogSink sink) { dongle_sink = std::move(sink); }
-void set_log_level(LogLevel level) { minimum_level = level; }
-std::uint64_t log_lines_dropped() { return dropped; }
+void set_dongle_log_sink(DongleLogSink sink) {
+  dongle_sink = std::move(sink);
+}
+void set_log_level(LogLevel level) {
+  minimum_level = level;
+}
+std::uint64_t log_lines_dropped() {
+  return dropped;
+}
 
 }  // namespace dongle

@@ -35,14 +35,17 @@ Result<Address> Address::parse(std::string_view text) {
 }
 
 Result<Address> Address::from_bytes(std::span<const std::uint8_t> bytes) {
-  if (bytes.size() != 4 && bytes.size() != 16) return fail(Errc::InvalidArgument, "an address of {} bytes", bytes.size());
+  if (bytes.size() != 4 && bytes.size() != 16)
+    return fail(Errc::InvalidArgument, "an address of {} bytes", bytes.size());
   Address a;
   a.family_ = bytes.size() == 4 ? AF_INET : AF_INET6;
   std::ranges::copy(bytes, a.bytes_.begin());
   return a;
 }
 
-Address Address::from_sockaddr(const sockaddr* sa) { return Endpoint::from_sockaddr(sa).address; }
+Address Address::from_sockaddr(const sockaddr* sa) {
+  return Endpoint::from_sockaddr(sa).address;
+}
 
 std::uint32_t Address::v4_host_order() const {
   std::uint32_t net = 0;
@@ -98,7 +101,9 @@ bool Prefix::contains(const Address& a) const {
   return a.family() == address.family() && Prefix{a, length}.network().address == network().address;
 }
 
-std::string Prefix::to_string() const { return fmt::format("{}/{}", address.to_string(), length); }
+std::string Prefix::to_string() const {
+  return fmt::format("{}/{}", address.to_string(), length);
+}
 
 Result<Endpoint> Endpoint::parse(std::string_view text) {
   auto parts = HostPort::parse(text);

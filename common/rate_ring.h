@@ -27,7 +27,9 @@ class RateRing {
   }
 
  private:
-  static std::size_t index(std::int64_t second) { return static_cast<std::size_t>((second % kSlots + kSlots) % kSlots); }
+  static std::size_t index(std::int64_t second) {
+    return static_cast<std::size_t>((second % kSlots + kSlots) % kSlots);
+  }
   void advance(TimePoint now) {
     auto second = std::chrono::floor<Seconds>(now.time_since_epoch()).count();
     if (second - second_ >= kSlots) slots_.fill(0);

@@ -4,7 +4,9 @@
 
 namespace dongle {
 
-UvLoop::UvLoop() { CHECK(uv_loop_init(&loop_) == 0); }
+UvLoop::UvLoop() {
+  CHECK(uv_loop_init(&loop_) == 0);
+}
 
 UvLoop::~UvLoop() {
   // Owners have closed their handles; their close callbacks are still to run.
@@ -13,9 +15,13 @@ UvLoop::~UvLoop() {
   CHECK(uv_loop_close(&loop_) == 0);
 }
 
-Timer::Timer(UvLoop& loop) { CHECK(uv_timer_init(loop.raw(), handle_.get()) == 0); }
+Timer::Timer(UvLoop& loop) {
+  CHECK(uv_timer_init(loop.raw(), handle_.get()) == 0);
+}
 
-void Timer::start(Millis delay, std::function<void()> callback) { arm(delay, Millis{0}, std::move(callback)); }
+void Timer::start(Millis delay, std::function<void()> callback) {
+  arm(delay, Millis{0}, std::move(callback));
+}
 
 void Timer::repeat(Millis interval, std::function<void()> callback) {
   arm(interval, std::max(interval, Millis{1}), std::move(callback));
@@ -38,7 +44,9 @@ void Timer::arm(Millis delay, Millis interval, std::function<void()> callback) {
       static_cast<std::uint64_t>(interval.count()));
 }
 
-void Timer::stop() { uv_timer_stop(handle_.get()); }
+void Timer::stop() {
+  uv_timer_stop(handle_.get());
+}
 
 Poll::Poll(UvLoop& loop, int fd, int events, Callback callback) : callback_(std::move(callback)) {
   CHECK(uv_poll_init(loop.raw(), handle_.get(), fd) == 0);

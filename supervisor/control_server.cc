@@ -53,7 +53,8 @@ struct ControlServer::Call::Client {
 };
 
 ControlServer::Call::~Call() {
-  if (!answered_) reply_error("cancelled", "given up: the dongle was stopped or taken out of the configuration meanwhile");
+  if (!answered_)
+    reply_error("cancelled", "given up: the dongle was stopped or taken out of the configuration meanwhile");
 }
 
 void ControlServer::Call::progress(const std::string& text) {
@@ -92,8 +93,8 @@ Result<std::unique_ptr<ControlServer>> ControlServer::listen(UvLoop& loop, const
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path)
-    return fail(Errc::InvalidArgument, "{}: longer than the {} bytes of a socket's path; choose a shorter runtime_dir", path,
-                sizeof address.sun_path - 1);
+    return fail(Errc::InvalidArgument, "{}: longer than the {} bytes of a socket's path; choose a shorter runtime_dir",
+                path, sizeof address.sun_path - 1);
   path.copy(address.sun_path, path.size());
   UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return fail_errno(errno, "control.sock");
@@ -110,33 +111,33 @@ Result<std::unique_ptr<ControlServer>> ControlServer::listen(UvLoop& loop, const
 }
 
 ControlServer::ControlServer(UvLoop& loop, UniqueFd listener, std::string path, Handler handler)
-    : loop_(loop), listener_(std::move(listener)), path_(std::move(path)), handler_(std::move(handler)),
-      poll_(loop, listener_.get(), UV_READABLE, [this](int, int) { accept_all(); }) {}
+    : loop_(loop),
+      path_(std::move(path)),
+      handler_(std::move(handler)),
+      acceptor_(loop, std::move(listener), [this](UniqueFd client) { welcome(std::move(client)); }) {}
 
-ControlServer::~ControlServer() { unlink(path_.c_str()); }
+ControlServer::~ControlServer() {
+  unlink(path_.c_str());
+}
 
-void ControlServer::accept_all() {
-  for (;;) {
-    UniqueFd fd(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!fd) return;
-    if (clients_.size() >= kMaxClients) {
-      static constexpr std::string_view kFull =
-          "{\"ok\":false,\"error\":{\"code\":\"busy\",\"message\":\"too many control connections\"}}\n";
-      (void)!send(fd.get(), kFull.data(), kFull.size(), MSG_NOSIGNAL);
-      continue;
-    }
-    auto client = std::make_shared<Call::Client>();
-    client->fd = std::move(fd);
-    std::weak_ptr<Call::Client> weak = client;
-    client->next_request = std::make_unique<Timer>(loop_);
-    client->take_next = [this, weak] {
-      if (auto c = weak.lock()) take_requests(c);
-    };
-    client->poll = std::make_unique<Poll>(loop_, client->fd.get(), UV_READABLE, [this, weak](int, int events) {
-      if (auto c = weak.lock()) on_ready(c, events);
-    });
-    clients_.push_back(std::move(client));
+void ControlServer::welcome(UniqueFd fd) {
+  if (clients_.size() >= kMaxClients) {
+    static constexpr std::string_view kFull =
+        "{\"ok\":false,\"error\":{\"code\":\"busy\",\"message\":\"too many control connections\"}}\n";
+    (void)!send(fd.get(), kFull.data(), kFull.size(), MSG_NOSIGNAL);
+    return;
   }
+  auto client = std::make_shared<Call::Client>();
+  client->fd = std::move(fd);
+  std::weak_ptr<Call::Client> weak = client;
+  client->next_request = std::make_unique<Timer>(loop_);
+  client->take_next = [this, weak] {
+    if (auto c = weak.lock()) take_requests(c);
+  };
+  client->poll = std::make_unique<Poll>(loop_, client->fd.get(), UV_READABLE, [this, weak](int, int events) {
+    if (auto c = weak.lock()) on_ready(c, events);
+  });
+  clients_.push_back(std::move(client));
 }
 
 void ControlServer::on_ready(const std::shared_ptr<Call::Client>& client, int) {
@@ -153,7 +154,8 @@ void ControlServer::on_ready(const std::shared_ptr<Call::Client>& client, int) {
     take_requests(client);
     if (!client->closing && client->input.size() > kMaxRequest) {
       client->closing = true;
-      client->send_line({{"ok", false}, {"error", {{"code", "invalid_request"}, {"message", "a request line is at most 64 KiB"}}}});
+      client->send_line(
+          {{"ok", false}, {"error", {{"code", "invalid_request"}, {"message", "a request line is at most 64 KiB"}}}});
     }
   }
   if (client->dead || (client->closing && client->output.empty())) {
@@ -177,7 +179,8 @@ void ControlServer::take_requests(const std::shared_ptr<Call::Client>& client) {
     client->busy = true;
     auto request = parse_json(line);
     if (!request || !request->is_object() || json_string(*request, "verb").empty())
-      call->reply_error("invalid_request", request ? "a request is an object with a \"verb\"" : request.error().message());
+      call->reply_error("invalid_request",
+                        request ? "a request is an object with a \"verb\"" : request.error().message());
     else
       handler_(*request, call);
   }

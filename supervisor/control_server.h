@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "common/acceptor.h"
 #include "common/json.h"
 #include "common/unique_fd.h"
 #include "common/uv_handle.h"
@@ -53,17 +54,16 @@ class ControlServer {
 
  private:
   ControlServer(UvLoop& loop, UniqueFd listener, std::string path, Handler handler);
-  void accept_all();
+  void welcome(UniqueFd client);
   void on_ready(const std::shared_ptr<Call::Client>& client, int events);
   void take_requests(const std::shared_ptr<Call::Client>& client);
   static void flush(Call::Client& client);
 
   UvLoop& loop_;
-  UniqueFd listener_;
   std::string path_;
   Handler handler_;
   std::list<std::shared_ptr<Call::Client>> clients_;
-  Poll poll_;
+  Acceptor acceptor_;
 };
 
 }  // namespace dongle

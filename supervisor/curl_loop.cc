@@ -61,15 +61,11 @@ Errc errc_of_proxy_error(long code) {
   switch (code) {
     case CURLPX_REPLY_GENERAL_SERVER_FAILURE:
     case CURLPX_REPLY_NETWORK_UNREACHABLE:
-    case CURLPX_REPLY_HOST_UNREACHABLE:
-      return Errc::Unreachable;
+    case CURLPX_REPLY_HOST_UNREACHABLE: return Errc::Unreachable;
     case CURLPX_REPLY_CONNECTION_REFUSED:
-    case CURLPX_REPLY_NOT_ALLOWED:
-      return Errc::Refused;
-    case CURLPX_REPLY_TTL_EXPIRED:
-      return Errc::Timeout;
-    default:
-      return Errc::Protocol;
+    case CURLPX_REPLY_NOT_ALLOWED: return Errc::Refused;
+    case CURLPX_REPLY_TTL_EXPIRED: return Errc::Timeout;
+    default: return Errc::Protocol;
   }
 }
 
@@ -78,16 +74,12 @@ Error error_of(CURL* easy, CURLcode code, const std::string& url, const char* de
   curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &sys);
   Error error{Errc::Protocol, 0, fmt::format("{}: {}", url, *detail != '\0' ? detail : curl_easy_strerror(code))};
   switch (code) {
-    case CURLE_OPERATION_TIMEDOUT:
-      error.code = Errc::Timeout;
-      break;
+    case CURLE_OPERATION_TIMEDOUT: error.code = Errc::Timeout; break;
     case CURLE_COULDNT_CONNECT:
       error.code = sys == ECONNREFUSED || sys == ECONNRESET ? Errc::Refused : Errc::Unreachable;
       break;
     case CURLE_COULDNT_RESOLVE_PROXY:
-    case CURLE_COULDNT_RESOLVE_HOST:
-      error.code = Errc::Unreachable;
-      break;
+    case CURLE_COULDNT_RESOLVE_HOST: error.code = Errc::Unreachable; break;
     case CURLE_GOT_NOTHING:
       error.code = Errc::Refused;
       error.sys = ECONNRESET;
@@ -107,11 +99,8 @@ Error error_of(CURL* easy, CURLcode code, const std::string& url, const char* de
       error.code = errc_of_proxy_error(proxy_code);
       break;
     }
-    case CURLE_URL_MALFORMAT:
-      error.code = Errc::InvalidArgument;
-      break;
-    default:
-      break;  // an enum of curl's; the rest is a peer that doesn't keep to HTTP or TLS
+    case CURLE_URL_MALFORMAT: error.code = Errc::InvalidArgument; break;
+    default: break;  // an enum of curl's; the rest is a peer that doesn't keep to HTTP or TLS
   }
   // curl's detail ends in the errno's text, which Error::message() adds by itself.
   if (error.sys != 0) error.context = fmt::format("{}: {}", url, curl_easy_strerror(code));

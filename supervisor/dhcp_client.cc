@@ -17,14 +17,10 @@ constexpr Seconds kLongestTimer{86'400 * 30};  // an endless lease (0xffffffff s
 
 const char* to_string(DhcpState state) {
   switch (state) {
-    case DhcpState::Asking:
-      return "asking";
-    case DhcpState::Bound:
-      return "bound";
-    case DhcpState::NoAddress:
-      return "no_address";
-    case DhcpState::BadLease:
-      return "bad_lease";
+    case DhcpState::Asking: return "asking";
+    case DhcpState::Bound: return "bound";
+    case DhcpState::NoAddress: return "no_address";
+    case DhcpState::BadLease: return "bad_lease";
   }
   return "asking";
 }

@@ -45,9 +45,12 @@ Diagnosis diagnose(const Evidence& seen) {
   if (modem.sim_missing) return {Fault::SimMissing, "no SIM, or it isn't readable; " + modem.summary, std::nullopt};
   if (modem.pin_required) return {Fault::PinRequired, "the SIM wants its PIN or PUK; " + modem.summary, std::nullopt};
   if (modem.data_limit) return {Fault::DataLimit, "the data limit is used up; " + modem.summary, std::nullopt};
-  if (modem.data_switch == false) return {Fault::DataSwitchedOff, "mobile data is switched off; " + modem.summary, Stage::Modem};
-  if (modem.profile_invalid) return {Fault::ProfileInvalid, "the APN profile is refused; " + modem.summary, std::nullopt};
-  if (modem.not_registered) return {Fault::NotRegistered, "not registered with a network; " + modem.summary, std::nullopt};
+  if (modem.data_switch == false)
+    return {Fault::DataSwitchedOff, "mobile data is switched off; " + modem.summary, Stage::Modem};
+  if (modem.profile_invalid)
+    return {Fault::ProfileInvalid, "the APN profile is refused; " + modem.summary, std::nullopt};
+  if (modem.not_registered)
+    return {Fault::NotRegistered, "not registered with a network; " + modem.summary, std::nullopt};
   if (!modem.connected) return {Fault::NotConnected, "registered but not connected; " + modem.summary, Stage::Modem};
   return {Fault::NoEgress, with_probe("the modem says connected, but nothing passes; " + modem.summary), Stage::Modem};
 }

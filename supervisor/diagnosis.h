@@ -9,15 +9,15 @@ namespace dongle {
 
 enum class Fault {
   None,
-  InterfaceGone,     ///< no network device
-  LinkDown,          ///< device there, but down or without carrier
-  NoAddress,         ///< nothing configured or leased
-  NoRoute,           ///< our routes or rules are not in force
-  ApiDead,           ///< the modem's API gives no answer
-  DataSwitchedOff,   ///< the modem's data switch is off
-  NotConnected,      ///< registered, but no data connection
-  NoEgress,          ///< everything says connected, yet nothing passes
-  SimMissing,        ///< a person's work from here on
+  InterfaceGone,    ///< no network device
+  LinkDown,         ///< device there, but down or without carrier
+  NoAddress,        ///< nothing configured or leased
+  NoRoute,          ///< our routes or rules are not in force
+  ApiDead,          ///< the modem's API gives no answer
+  DataSwitchedOff,  ///< the modem's data switch is off
+  NotConnected,     ///< registered, but no data connection
+  NoEgress,         ///< everything says connected, yet nothing passes
+  SimMissing,       ///< a person's work from here on
   PinRequired,
   NotRegistered,
   DataLimit,

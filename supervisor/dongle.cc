@@ -1,6 +1,5 @@
 #include "supervisor/dongle.h"
 
-
 #include <algorithm>
 #include <fstream>
 
@@ -23,11 +22,19 @@ constexpr Millis kStopDrain = Seconds(0);
 constexpr Millis kUndoPatience = Seconds(3);
 constexpr std::size_t kMaxDnsServers = 4;
 
-HealthPolicy health_policy(const ProbeConfig& c) { return {c.interval, c.down_after, c.up_after}; }
-LadderPolicy ladder_policy(const RecoveryConfig& c) { return {c.enabled, c.stages, c.settle, c.retry_after}; }
+HealthPolicy health_policy(const ProbeConfig& c) {
+  return {c.interval, c.down_after, c.up_after};
+}
+LadderPolicy ladder_policy(const RecoveryConfig& c) {
+  return {c.enabled, c.stages, c.settle, c.retry_after};
+}
 
-Json or_null(const std::optional<Address>& address) { return address ? Json(address->to_string()) : Json(); }
-Json or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
+Json or_null(const std::optional<Address>& address) {
+  return address ? Json(address->to_string()) : Json();
+}
+Json or_null(const std::string& text) {
+  return text.empty() ? Json() : Json(text);
+}
 
 // The first line of the password file. Unreadable: no password; load_config has said so already.
 std::string read_password(const std::string& file) {
@@ -71,16 +78,26 @@ const char* to_string(DongleState state) {
 }
 
 Dongle::Dongle(DongleServices services, const Config& config, const DongleConfig& dongle)
-    : services_(std::move(services)), config_(dongle), proxy_(config.proxy), probe_config_(config.probe),
+    : services_(std::move(services)),
+      config_(dongle),
+      proxy_(config.proxy),
+      probe_config_(config.probe),
       rotation_config_(config.rotation),
       worker_(services_.loop, services_.launcher, dongle.id, services_.log_dir + fmt::format("/{}.log", dongle.id),
               {[this] { on_worker_ready(); }, [this](const std::string&) { note_state(); },
                [this](const DialResult& r) { on_dial(r); }, [this] { note_state(); }}),
-      health_(health_policy(config.probe)), ladder_(ladder_policy(config.recovery)),
-      prober_(services_.loop, services_.curl, config.probe, [this](UniqueFd stream) { return worker_.serve_probe(std::move(stream)); }),
-      since_(std::chrono::system_clock::now()), probe_timer_(services_.loop), ladder_timer_(services_.loop),
-      sample_timer_(services_.loop), serving_timer_(services_.loop), action_timer_(services_.loop),
-      evidence_timer_(services_.loop), traffic_since_(since_) {
+      health_(health_policy(config.probe)),
+      ladder_(ladder_policy(config.recovery)),
+      prober_(services_.loop, services_.curl, config.probe,
+              [this](UniqueFd stream) { return worker_.serve_probe(std::move(stream)); }),
+      since_(std::chrono::system_clock::now()),
+      probe_timer_(services_.loop),
+      ladder_timer_(services_.loop),
+      sample_timer_(services_.loop),
+      serving_timer_(services_.loop),
+      action_timer_(services_.loop),
+      evidence_timer_(services_.loop),
+      traffic_since_(since_) {
   sample_timer_.repeat(Seconds(1), [this] { sample_traffic(); });
 }
 
@@ -225,12 +242,14 @@ void Dongle::run_probe() {
     return schedule_probe();
   }
   // What takes longer than a probe may take counts as one that failed.
-  on_probe(fail(Errc::Unreachable, "{}", network_.trouble.empty() ? "the network device isn't ready" : network_.trouble));
+  on_probe(
+      fail(Errc::Unreachable, "{}", network_.trouble.empty() ? "the network device isn't ready" : network_.trouble));
 }
 
 void Dongle::on_probe(const Result<void>& outcome) {
-  log_event(LogEvent::probe_done, {{"dongle", config_.id}, {"ok", outcome.has_value()},
-                                   {"reason", outcome ? "" : outcome.error().message()}});
+  log_event(
+      LogEvent::probe_done,
+      {{"dongle", config_.id}, {"ok", outcome.has_value()}, {"reason", outcome ? "" : outcome.error().message()}});
   health_.on_probe(outcome.has_value(), outcome ? "" : outcome.error().message(), UvLoop::now());
   on_evidence(outcome.has_value());
 }
@@ -289,7 +308,8 @@ void Dongle::learn_public_ip() {
       return;
     }
     if (public_ip_ != *address)
-      log_event(LogEvent::public_ip_seen, {{"dongle", config_.id}, {"address", address->to_string()},
+      log_event(LogEvent::public_ip_seen, {{"dongle", config_.id},
+                                           {"address", address->to_string()},
                                            {"before", public_ip_ ? public_ip_->to_string() : "-"}});
     public_ip_ = *address;
     services_.on_changed(config_.id);
@@ -305,7 +325,8 @@ void Dongle::follow(const Decision& decision) {
     case Decision::Kind::Diagnose:
       // Another look at what only a person can mend is no news; an incident begins when there is something to do again.
       if (state_ != DongleState::NoService && !services_.incidents.ongoing(config_.id)) {
-        services_.incidents.open(config_.id, recovery_done_ ? "an operator asked for a recovery" : "still failing: " + health_.reason());
+        services_.incidents.open(
+            config_.id, recovery_done_ ? "an operator asked for a recovery" : "still failing: " + health_.reason());
         incident_began_ = UvLoop::now();
       }
       modem_view_at_ = {};  // after an action, what the modem said before is old
@@ -317,7 +338,8 @@ void Dongle::follow(const Decision& decision) {
           incident->fault = to_string(diagnosis.fault);
           incident->evidence = diagnosis.evidence;
         }
-        log_event(LogEvent::ladder_diagnosis, {{"dongle", config_.id}, {"fault", to_string(diagnosis.fault)},
+        log_event(LogEvent::ladder_diagnosis, {{"dongle", config_.id},
+                                               {"fault", to_string(diagnosis.fault)},
                                                {"entry", diagnosis.entry ? to_string(*diagnosis.entry) : "none"},
                                                {"evidence", diagnosis.evidence}});
         if (recovery_progress_) recovery_progress_(std::string("diagnosis: ") + diagnosis.evidence);
@@ -368,8 +390,10 @@ void Dongle::schedule_ladder() {
 }
 
 void Dongle::act(Action action) {
-  log_event(LogEvent::ladder_step, {{"dongle", config_.id}, {"stage", to_string(stage_of(action))},
-                                    {"action", to_string(action)}, {"reason", ladder_.steps().back().reason}});
+  log_event(LogEvent::ladder_step, {{"dongle", config_.id},
+                                    {"stage", to_string(stage_of(action))},
+                                    {"action", to_string(action)},
+                                    {"reason", ladder_.steps().back().reason}});
   if (recovery_progress_) recovery_progress_(fmt::format("{}: {}", to_string(stage_of(action)), to_string(action)));
   prober_.cancel();
   probe_timer_.stop();
@@ -472,7 +496,8 @@ void Dongle::note_steps() {
   std::vector<IncidentStep> steps;
   for (const StepRecord& s : ladder_.steps()) {
     auto ago = std::chrono::duration_cast<WallTime::duration>(now - s.began);
-    steps.push_back({wall - ago, to_string(stage_of(s.action)), to_string(s.action), s.reason, to_string(s.outcome), s.detail,
+    steps.push_back({wall - ago, to_string(stage_of(s.action)), to_string(s.action), s.reason, to_string(s.outcome),
+                     s.detail,
                      s.outcome == StepOutcome::Running ? std::chrono::duration_cast<Millis>(now - s.began) : s.took});
   }
   // The start of a step is known once; computing it again would make it tremble by the clocks' difference.
@@ -532,8 +557,8 @@ void Dongle::note_state() {
   if (shutting_down_) return;
   DongleState now = judge_state();
   if (now == state_) return;
-  log_event(LogEvent::dongle_state, {{"dongle", config_.id}, {"from", to_string(state_)}, {"to", to_string(now)},
-                                     {"reason", reason()}});
+  log_event(LogEvent::dongle_state,
+            {{"dongle", config_.id}, {"from", to_string(state_)}, {"to", to_string(now)}, {"reason", reason()}});
   state_ = now;
   since_ = std::chrono::system_clock::now();
   if (now == DongleState::Online && services_.incidents.ongoing(config_.id) && ladder_.state() == Ladder::State::Idle)
@@ -617,11 +642,14 @@ void Dongle::abandon() {
   public_ip_due_ = {};
   end_incident("interrupted");
   finish_recovery("failed");
-  for (auto& waiting : std::exchange(waiting_for_service_, {})) waiting(RequestError{"failed", "it was stopped meanwhile", {}});
+  for (auto& waiting : std::exchange(waiting_for_service_, {}))
+    waiting(RequestError{"failed", "it was stopped meanwhile", {}});
 }
 
 /// A modem was left half way in an action, and can be asked to come back from it.
-bool Dongle::must_undo() const { return actions_ && network_.usable() && services_.intents.pending(config_.id); }
+bool Dongle::must_undo() const {
+  return actions_ && network_.usable() && services_.intents.pending(config_.id);
+}
 
 void Dongle::when_serving(std::function<void(std::optional<RequestError>)> done) {
   if (worker_.is_ready()) return done(std::nullopt);
@@ -641,51 +669,59 @@ void Dongle::restart(std::function<void(std::optional<RequestError>)> done) {
 }
 
 std::optional<RequestError> Dongle::rotate(Progress progress, std::function<void(const Rotation::Report&)> done) {
-  if (!has_api()) return RequestError{"unsupported", fmt::format("dongle {}: its modem has no API to rotate by", config_.id), {}};
+  if (!has_api())
+    return RequestError{"unsupported", fmt::format("dongle {}: its modem has no API to rotate by", config_.id), {}};
   if (rotation_) return RequestError{"busy", fmt::format("dongle {}: a rotation is under way", config_.id), {}};
-  if (ladder_.is_running()) return RequestError{"busy", fmt::format("dongle {}: a recovery is under way", config_.id), {}};
-  if (auto refusal = RotationPolicy(rotation_config_).refuse(rotation_ended_, services_.rotations_running(), UvLoop::now())) {
+  if (ladder_.is_running())
+    return RequestError{"busy", fmt::format("dongle {}: a recovery is under way", config_.id), {}};
+  if (auto refusal =
+          RotationPolicy(rotation_config_).refuse(rotation_ended_, services_.rotations_running(), UvLoop::now())) {
     bool cooldown = refusal->why == RotationPolicy::Refusal::Why::Cooldown;
     return RequestError{cooldown ? "cooldown" : "busy", fmt::format("dongle {}: {}", config_.id, refusal->text),
                         cooldown ? std::optional(std::chrono::ceil<Seconds>(refusal->retry_after)) : std::nullopt};
   }
   if (!client_ || !network_.usable() || !worker_.is_ready())
-    return RequestError{"refused", fmt::format("dongle {}: can't rotate while it is {}: {}", config_.id, to_string(state_), reason()), {}};
+    return RequestError{
+        "refused",
+        fmt::format("dongle {}: can't rotate while it is {}: {}", config_.id, to_string(state_), reason()),
+        {}};
   prober_.cancel();
   probe_timer_.stop();
   ladder_.cancel();  // a wait for the next try; the rotation is one
   schedule_ladder();
   rotation_ = std::make_unique<Rotation>(
       services_.loop, *actions_, prober_, rotation_config_, public_ip_,
-      Rotation::Hooks{
-          [this] { worker_.drop_connections("rotation"); },
-          std::move(progress),
-          [this, done = std::move(done)](const Rotation::Report& report) {
-            log_event(LogEvent::rotation_done,
-                      {{"dongle", config_.id}, {"outcome", to_string(report.outcome)},
-                       {"old_ip", report.old_ip ? report.old_ip->to_string() : "-"},
-                       {"new_ip", report.new_ip ? report.new_ip->to_string() : "-"},
-                       {"took_ms", report.took.count()}, {"attempts", report.attempts}, {"detail", report.detail}});
-            rotation_ended_ = UvLoop::now();
-            public_ip_ = report.outcome == Rotation::Outcome::NoEgress ? std::nullopt
-                         : report.new_ip                               ? report.new_ip
-                                                                       : public_ip_;
-            public_ip_due_ = public_ip_ ? UvLoop::now() + kPublicIpRefresh : TimePoint{};
-            bool lost = report.outcome == Rotation::Outcome::NoEgress;
-            health_.reset();
-            if (!lost && report.new_ip) health_.on_probe(true, "", UvLoop::now());
-            auto rotation = std::move(rotation_);  // this callback runs inside it
-            if (lost) {
-              // Only the loss of the way out goes to the ladder; an unchanged address never does.
-              Incident& incident = services_.incidents.open(config_.id, "no way out after a rotation: " + report.detail);
-              incident.fault = to_string(Fault::NoEgress);
-              incident_began_ = UvLoop::now();
-              follow(ladder_.down(UvLoop::now()));
-            }
-            done(report);
-            note_state();
-            schedule_probe();
-          }});
+      Rotation::Hooks{[this] { worker_.drop_connections("rotation"); }, std::move(progress),
+                      [this, done = std::move(done)](const Rotation::Report& report) {
+                        log_event(LogEvent::rotation_done,
+                                  {{"dongle", config_.id},
+                                   {"outcome", to_string(report.outcome)},
+                                   {"old_ip", report.old_ip ? report.old_ip->to_string() : "-"},
+                                   {"new_ip", report.new_ip ? report.new_ip->to_string() : "-"},
+                                   {"took_ms", report.took.count()},
+                                   {"attempts", report.attempts},
+                                   {"detail", report.detail}});
+                        rotation_ended_ = UvLoop::now();
+                        public_ip_ = report.outcome == Rotation::Outcome::NoEgress ? std::nullopt
+                                     : report.new_ip                               ? report.new_ip
+                                                                                   : public_ip_;
+                        public_ip_due_ = public_ip_ ? UvLoop::now() + kPublicIpRefresh : TimePoint{};
+                        bool lost = report.outcome == Rotation::Outcome::NoEgress;
+                        health_.reset();
+                        if (!lost && report.new_ip) health_.on_probe(true, "", UvLoop::now());
+                        auto rotation = std::move(rotation_);  // this callback runs inside it
+                        if (lost) {
+                          // Only the loss of the way out goes to the ladder; an unchanged address never does.
+                          Incident& incident =
+                              services_.incidents.open(config_.id, "no way out after a rotation: " + report.detail);
+                          incident.fault = to_string(Fault::NoEgress);
+                          incident_began_ = UvLoop::now();
+                          follow(ladder_.down(UvLoop::now()));
+                        }
+                        done(report);
+                        note_state();
+                        schedule_probe();
+                      }});
   note_state();
   return std::nullopt;
 }
@@ -694,11 +730,14 @@ std::optional<RequestError> Dongle::recover(std::optional<Stage> from, Progress 
                                             std::function<void(const RecoverReport&)> done) {
   if (stopped_) return RequestError{"refused", fmt::format("dongle {} is stopped; start it first", config_.id), {}};
   if (rotation_) return RequestError{"busy", fmt::format("dongle {}: a rotation is under way", config_.id), {}};
-  if (ladder_.is_running()) return RequestError{"busy", fmt::format("dongle {}: a recovery is under way", config_.id), {}};
+  if (ladder_.is_running())
+    return RequestError{"busy", fmt::format("dongle {}: a recovery is under way", config_.id), {}};
   if (!ladder_.enabled() && !from)
-    return RequestError{"disabled", "recovery is off (recovery.enabled: false); name a stage with --from to run it all the same", {}};
+    return RequestError{
+        "disabled", "recovery is off (recovery.enabled: false); name a stage with --from to run it all the same", {}};
   if (!from && health_.verdict() == Verdict::Up) {
-    done({"recovered", Json::array(), "nothing to mend: traffic flows; name a stage with --from to run it all the same"});
+    done({"recovered", Json::array(),
+          "nothing to mend: traffic flows; name a stage with --from to run it all the same"});
     return std::nullopt;
   }
   recovery_done_ = std::move(done);
@@ -748,15 +787,20 @@ Json Dongle::status() const {
 Json Dongle::steps_json(const std::vector<StepRecord>& steps) const {
   Json list = Json::array();
   for (const StepRecord& s : steps)
-    list.push_back({{"stage", to_string(stage_of(s.action))}, {"action", to_string(s.action)}, {"reason", s.reason},
-                    {"outcome", to_string(s.outcome)}, {"detail", s.detail}, {"took_ms", s.took.count()}});
+    list.push_back({{"stage", to_string(stage_of(s.action))},
+                    {"action", to_string(s.action)},
+                    {"reason", s.reason},
+                    {"outcome", to_string(s.outcome)},
+                    {"detail", s.detail},
+                    {"took_ms", s.took.count()}});
   return list;
 }
 
 Json Dongle::why() const {
   std::string next = "nothing to do";
   auto until = [&] {
-    return format_duration(std::chrono::duration_cast<Millis>(std::max(*ladder_.next_deadline() - UvLoop::now(), TimePoint::duration{0})));
+    return format_duration(
+        std::chrono::duration_cast<Millis>(std::max(*ladder_.next_deadline() - UvLoop::now(), TimePoint::duration{0})));
   };
   switch (ladder_.state()) {
     case Ladder::State::Idle:
@@ -805,36 +849,52 @@ void Dongle::info(std::function<void(Json)> done) {
   for (const auto& [reason, count] : totals.closed) closed[reason] = count;
   Json all = {{"id", config_.id.value},
               {"state", to_string(state_)},
-              {"config", {{"interface", or_null(config_.interface)}, {"mac", or_null(config_.mac)},
-                          {"usb_path", or_null(config_.usb_path)}, {"socks5", config_.socks5_port},
-                          {"modem", config_.modem.type == ModemType::HiLink ? "hilink" : "none"}}},
-              {"interface", {{"device", or_null(network_.device)}, {"ifindex", network_.ifindex.value},
-                             {"link_up", network_.link_up},
-                             {"address", network_.v4 ? Json(network_.v4->to_string()) : Json()},
-                             {"gateway", or_null(network_.gateway_v4)},
-                             {"routes_in_force", network_.routes_in_force}, {"trouble", or_null(network_.trouble)}}},
-              {"worker", {{"pid", worker_.pid() ? Json(*worker_.pid()) : Json()}, {"ready", worker_.is_ready()},
-                          {"restarts", worker_.restarts()}, {"accepted", totals.accepted}, {"closed", closed}}},
+              {"config",
+               {{"interface", or_null(config_.interface)},
+                {"mac", or_null(config_.mac)},
+                {"usb_path", or_null(config_.usb_path)},
+                {"socks5", config_.socks5_port},
+                {"modem", config_.modem.type == ModemType::HiLink ? "hilink" : "none"}}},
+              {"interface",
+               {{"device", or_null(network_.device)},
+                {"ifindex", network_.ifindex.value},
+                {"link_up", network_.link_up},
+                {"address", network_.v4 ? Json(network_.v4->to_string()) : Json()},
+                {"gateway", or_null(network_.gateway_v4)},
+                {"routes_in_force", network_.routes_in_force},
+                {"trouble", or_null(network_.trouble)}}},
+              {"worker",
+               {{"pid", worker_.pid() ? Json(*worker_.pid()) : Json()},
+                {"ready", worker_.is_ready()},
+                {"restarts", worker_.restarts()},
+                {"accepted", totals.accepted},
+                {"closed", closed}}},
               {"public_ip", or_null(public_ip_)}};
   if (!has_api() || !client_ || !network_.usable()) {
     all["modem"] = {{"answers", false}, {"reason", has_api() ? "not reachable now" : "no API (modem.type: none)"}};
     return done(std::move(all));
   }
   ask_modem([this, all, done](const ModemView& view) mutable {
-    all["modem"] = {{"answers", view.api == ModemView::Api::Answered}, {"status", or_null(view.summary)},
+    all["modem"] = {{"answers", view.api == ModemView::Api::Answered},
+                    {"status", or_null(view.summary)},
                     {"error", or_null(view.api_error)}};
     if (view.api != ModemView::Api::Answered) return done(all);
     client_->read_information([this, all, done](Result<DeviceInformation> device) mutable {
       if (device)
-        all["modem"].update({{"name", device->name}, {"imei", device->imei}, {"iccid", device->iccid},
-                             {"software", device->software_version}, {"hardware", device->hardware_version}});
+        all["modem"].update({{"name", device->name},
+                             {"imei", device->imei},
+                             {"iccid", device->iccid},
+                             {"software", device->software_version},
+                             {"hardware", device->hardware_version}});
       else
         all["modem"]["information_error"] = device.error().message();
       client_->read_signal([this, all, done](Result<Signal> signal) mutable {
         auto number = [](std::optional<double> v) { return v ? Json(*v) : Json(); };
         if (signal)
-          all["modem"].update({{"rsrp_dbm", number(signal->rsrp_dbm)}, {"rsrq_db", number(signal->rsrq_db)},
-                               {"sinr_db", number(signal->sinr_db)}, {"band", or_null(signal->band)},
+          all["modem"].update({{"rsrp_dbm", number(signal->rsrp_dbm)},
+                               {"rsrq_db", number(signal->rsrq_db)},
+                               {"sinr_db", number(signal->sinr_db)},
+                               {"band", or_null(signal->band)},
                                {"cell_id", or_null(signal->cell_id)}});
         client_->read_plmn([all, done](Result<Plmn> plmn) mutable {
           if (plmn) all["modem"]["operator"] = or_null(plmn->full_name);
@@ -846,8 +906,10 @@ void Dongle::info(std::function<void(Json)> done) {
 }
 
 void Dongle::apn(std::function<void(Result<Json>)> done) {
-  if (!has_api()) return done(fail(Errc::Unsupported, "dongle {}: its modem has no API (modem.type: none)", config_.id));
-  if (!client_ || !network_.usable()) return done(fail(Errc::Unreachable, "dongle {}: the modem can't be reached now", config_.id));
+  if (!has_api())
+    return done(fail(Errc::Unsupported, "dongle {}: its modem has no API (modem.type: none)", config_.id));
+  if (!client_ || !network_.usable())
+    return done(fail(Errc::Unreachable, "dongle {}: the modem can't be reached now", config_.id));
   client_->read_profiles([this, done](Result<Profiles> profiles) {
     if (!profiles) return done(wrap(profiles.error(), "dongle {}", config_.id));
     Json list = Json::array();

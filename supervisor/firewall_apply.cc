@@ -116,9 +116,7 @@ void FirewallApply::on_foreign_change() {
   table_present_ = false;
   totals_.on_replaced();
   switch (policy_.on_repair_needed(kWholeHost, UvLoop::now())) {
-    case RepairPolicy::Verdict::Repair:
-      log_event(LogEvent::firewall_repaired, {{"repairs", repairs()}});
-      break;
+    case RepairPolicy::Verdict::Repair: log_event(LogEvent::firewall_repaired, {{"repairs", repairs()}}); break;
     case RepairPolicy::Verdict::BecameContested:
       log_event(LogEvent::firewall_contested, {{"repairs", repairs()}});
       break;

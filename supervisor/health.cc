@@ -57,7 +57,9 @@ void Health::judge_failure() {
     verdict_ = Verdict::Suspect;
 }
 
-void Health::reset() { *this = Health(policy_); }
+void Health::reset() {
+  *this = Health(policy_);
+}
 
 TimePoint Health::next_probe_at() const {
   // A failure wants its confirmation soon, a recovery its second success; the floor keeps fast refusals from spinning.

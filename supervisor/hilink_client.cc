@@ -269,20 +269,15 @@ void HilinkClient::on_error_code(int code) {
     case HilinkRule::Disconnect:
     case HilinkRule::Human:
     case HilinkRule::Credentials:
-    case HilinkRule::LockedOut:
-      return surface();
-    case HilinkRule::Unsupported:
-      unsupported_.insert(call.key());
-      return surface();
-    case HilinkRule::RetryOnce:
-      return is_first ? attempt() : surface();
+    case HilinkRule::LockedOut: return surface();
+    case HilinkRule::Unsupported: unsupported_.insert(call.key()); return surface();
+    case HilinkRule::RetryOnce: return is_first ? attempt() : surface();
     case HilinkRule::BackOff:
       if (call.back_offs == kMaxBackOffs) return surface();
       return wait_then(times_.back_off * (1 << call.back_offs++), [this] { attempt(); });
     case HilinkRule::Encrypt:
       return is_first && call.body && !encrypted_paths_.contains(call.path) ? encrypt_and_retry(code) : surface();
-    case HilinkRule::Login:
-      return is_first ? log_in_and_retry(code) : surface();
+    case HilinkRule::Login: return is_first ? log_in_and_retry(code) : surface();
     case HilinkRule::NewToken:
       if (!is_first) return surface();
       return open_session(false, [this](Result<void> opened) {
@@ -395,8 +390,7 @@ void HilinkClient::shake_hands(Handshake step, bool is_restart, Next next) {
         session_.cookie = *cookie;
         take_handshake(Handshake::SesTokInfo, std::move(tokens), next);
       });
-    case Handshake::None:
-      return take_handshake(Handshake::None, {}, next);
+    case Handshake::None: return take_handshake(Handshake::None, {}, next);
   }
 }
 

@@ -111,23 +111,12 @@ bool copy_element(const pugi::xml_node& node, int depth, XmlElement& out) {
 void append_escaped(std::string& out, std::string_view text) {
   for (char c : text) {
     switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      case '\'':
-        out += "&apos;";
-        break;
-      default:
-        out += c;
+      case '&': out += "&amp;"; break;
+      case '<': out += "&lt;"; break;
+      case '>': out += "&gt;"; break;
+      case '"': out += "&quot;"; break;
+      case '\'': out += "&apos;"; break;
+      default: out += c;
     }
   }
 }
@@ -178,22 +167,16 @@ std::optional<double> level_of(const XmlElement& response, std::string_view name
 
 std::string network_type_of(int code) {
   switch (code) {
-    case 0:
-      return "none";
+    case 0: return "none";
     case 1:
     case 2:
-    case 3:
-      return "2G";
+    case 3: return "2G";
     case 19:
-    case 101:
-      return "LTE";
+    case 101: return "LTE";
     case 17:
-    case 18:
-      return "3G+";
-    case 111:
-      return "5G";
-    default:
-      break;
+    case 18: return "3G+";
+    case 111: return "5G";
+    default: break;
   }
   if (code >= 4 && code <= 9) return "3G";
   if (code >= 41 && code <= 46) return "3G+";
@@ -202,22 +185,14 @@ std::string network_type_of(int code) {
 
 SimState sim_state_of(int code) {
   switch (code) {
-    case 255:
-      return SimState::Absent;
-    case 256:
-      return SimState::Fault;
-    case 257:
-      return SimState::Ready;
-    case 258:
-      return SimState::PinDisabled;
-    case 259:
-      return SimState::Checking;
-    case 260:
-      return SimState::PinRequired;
-    case 261:
-      return SimState::PukRequired;
-    default:
-      return SimState::Unknown;
+    case 255: return SimState::Absent;
+    case 256: return SimState::Fault;
+    case 257: return SimState::Ready;
+    case 258: return SimState::PinDisabled;
+    case 259: return SimState::Checking;
+    case 260: return SimState::PinRequired;
+    case 261: return SimState::PukRequired;
+    default: return SimState::Unknown;
   }
 }
 
@@ -226,21 +201,16 @@ Errc errc_of(HilinkRule rule) {
     case HilinkRule::Surface:
     case HilinkRule::RetryOnce:
     case HilinkRule::Encrypt:
-    case HilinkRule::Human:
-      return Errc::Refused;
-    case HilinkRule::Unsupported:
-      return Errc::Unsupported;
+    case HilinkRule::Human: return Errc::Refused;
+    case HilinkRule::Unsupported: return Errc::Unsupported;
     case HilinkRule::BackOff:
     case HilinkRule::Wait:
-    case HilinkRule::Disconnect:
-      return Errc::Busy;
+    case HilinkRule::Disconnect: return Errc::Busy;
     case HilinkRule::Login:
     case HilinkRule::Credentials:
-    case HilinkRule::LockedOut:
-      return Errc::Permission;
+    case HilinkRule::LockedOut: return Errc::Permission;
     case HilinkRule::NewToken:
-    case HilinkRule::NewSession:
-      return Errc::Protocol;
+    case HilinkRule::NewSession: return Errc::Protocol;
   }
   return Errc::Refused;
 }
@@ -338,8 +308,7 @@ HilinkErrorInfo hilink_error_info(int code) {
     return {HilinkRule::rule, meaning};
 #include "supervisor/hilink_errors.def"
 #undef HILINK_ERROR
-    default:
-      break;
+    default: break;
   }
   if (code / 1000 == 101 || code / 1000 == 103) return {HilinkRule::Human, "SIM card or device fault"};
   if (code / 100 == 1077) return {HilinkRule::Surface, "profile error"};
@@ -353,68 +322,46 @@ Error hilink_error(std::string_view path, int code) {
 
 const char* to_string(ConnectionState state) {
   switch (state) {
-    case ConnectionState::Connected:
-      return "connected";
-    case ConnectionState::Connecting:
-      return "connecting";
-    case ConnectionState::Disconnected:
-      return "disconnected";
-    case ConnectionState::Disconnecting:
-      return "disconnecting";
-    case ConnectionState::Failed:
-      return "failed";
-    case ConnectionState::NoRegistration:
-      return "no_registration";
-    case ConnectionState::InvalidProfile:
-      return "invalid_profile";
-    case ConnectionState::NotAllowed:
-      return "not_allowed";
-    case ConnectionState::RoamingNotAllowed:
-      return "roaming_not_allowed";
-    case ConnectionState::DataLimit:
-      return "data_limit";
-    case ConnectionState::Unknown:
-      return "unknown";
+    case ConnectionState::Connected: return "connected";
+    case ConnectionState::Connecting: return "connecting";
+    case ConnectionState::Disconnected: return "disconnected";
+    case ConnectionState::Disconnecting: return "disconnecting";
+    case ConnectionState::Failed: return "failed";
+    case ConnectionState::NoRegistration: return "no_registration";
+    case ConnectionState::InvalidProfile: return "invalid_profile";
+    case ConnectionState::NotAllowed: return "not_allowed";
+    case ConnectionState::RoamingNotAllowed: return "roaming_not_allowed";
+    case ConnectionState::DataLimit: return "data_limit";
+    case ConnectionState::Unknown: return "unknown";
   }
   return "unknown";
 }
 
 ConnectionState connection_state_of(int code) {
   switch (code) {
-    case 900:
-      return ConnectionState::Connecting;
-    case 901:
-      return ConnectionState::Connected;
-    case 902:
-      return ConnectionState::Disconnected;
-    case 903:
-      return ConnectionState::Disconnecting;
+    case 900: return ConnectionState::Connecting;
+    case 901: return ConnectionState::Connected;
+    case 902: return ConnectionState::Disconnected;
+    case 903: return ConnectionState::Disconnecting;
     case 904:
-    case 906:
-      return ConnectionState::Failed;
+    case 906: return ConnectionState::Failed;
     case 905:
-    case 907:
-      return ConnectionState::NoRegistration;
+    case 907: return ConnectionState::NoRegistration;
     case 7:
     case 11:
     case 14:
-    case 37:
-      return ConnectionState::NotAllowed;
+    case 37: return ConnectionState::NotAllowed;
     case 12:
-    case 13:
-      return ConnectionState::RoamingNotAllowed;
-    case 201:
-      return ConnectionState::DataLimit;
+    case 13: return ConnectionState::RoamingNotAllowed;
+    case 201: return ConnectionState::DataLimit;
     case 2:
     case 3:
     case 5:
     case 8:
     case 20:
     case 21:
-    case 23:
-      return ConnectionState::InvalidProfile;
-    default:
-      break;
+    case 23: return ConnectionState::InvalidProfile;
+    default: break;
   }
   if (code >= 27 && code <= 33) return ConnectionState::InvalidProfile;
   if (code >= 112 && code <= 115) return ConnectionState::NoRegistration;
@@ -447,22 +394,14 @@ Result<ModemStatus> read_modem_status(const XmlElement& response) {
 
 const char* to_string(SimState state) {
   switch (state) {
-    case SimState::Absent:
-      return "absent";
-    case SimState::Fault:
-      return "fault";
-    case SimState::Ready:
-      return "ready";
-    case SimState::PinDisabled:
-      return "pin_disabled";
-    case SimState::Checking:
-      return "checking";
-    case SimState::PinRequired:
-      return "pin_required";
-    case SimState::PukRequired:
-      return "puk_required";
-    case SimState::Unknown:
-      return "unknown";
+    case SimState::Absent: return "absent";
+    case SimState::Fault: return "fault";
+    case SimState::Ready: return "ready";
+    case SimState::PinDisabled: return "pin_disabled";
+    case SimState::Checking: return "checking";
+    case SimState::PinRequired: return "pin_required";
+    case SimState::PukRequired: return "puk_required";
+    case SimState::Unknown: return "unknown";
   }
   return "unknown";
 }

@@ -10,18 +10,30 @@ namespace dongle {
 namespace {
 
 // Times are kept in milliseconds beside their text, so that reading them back needs no date parser.
-std::int64_t to_ms(WallTime t) { return std::chrono::floor<Millis>(t).time_since_epoch().count(); }
+std::int64_t to_ms(WallTime t) {
+  return std::chrono::floor<Millis>(t).time_since_epoch().count();
+}
 // Clamped to what WallTime holds (nanoseconds, until 2262), whatever the file says.
-Millis duration_from(std::int64_t ms) { return Millis(std::clamp<std::int64_t>(ms, 0, 9'000'000'000'000)); }
-WallTime from_ms(std::int64_t ms) { return WallTime(duration_from(ms)); }
+Millis duration_from(std::int64_t ms) {
+  return Millis(std::clamp<std::int64_t>(ms, 0, 9'000'000'000'000));
+}
+WallTime from_ms(std::int64_t ms) {
+  return WallTime(duration_from(ms));
+}
 
 }  // namespace
 
 Json to_json(const Incident& incident) {
   Json steps = Json::array();
   for (const auto& s : incident.steps)
-    steps.push_back({{"at", to_rfc3339(s.at)}, {"at_ms", to_ms(s.at)}, {"stage", s.stage}, {"action", s.action},
-                     {"reason", s.reason}, {"outcome", s.outcome}, {"detail", s.detail}, {"took_ms", s.took.count()}});
+    steps.push_back({{"at", to_rfc3339(s.at)},
+                     {"at_ms", to_ms(s.at)},
+                     {"stage", s.stage},
+                     {"action", s.action},
+                     {"reason", s.reason},
+                     {"outcome", s.outcome},
+                     {"detail", s.detail},
+                     {"took_ms", s.took.count()}});
   return {{"number", incident.number},
           {"id", incident.id.value},
           {"began", to_rfc3339(incident.began)},
@@ -92,7 +104,9 @@ Incident* IncidentLog::ongoing(DongleId id) {
   return nullptr;
 }
 
-void IncidentLog::save() { writer_.write(to_json(std::nullopt, kMaxIncidents)); }
+void IncidentLog::save() {
+  writer_.write(to_json(std::nullopt, kMaxIncidents));
+}
 
 Json IncidentLog::to_json(std::optional<DongleId> id, std::size_t limit) const {
   Json list = Json::array();

@@ -13,7 +13,8 @@ DeviceMatch match(const DongleConfig& config, std::span<const Link> links) {
     for (const Link& link : links) {
       if (link.name != config.interface) continue;
       if (!config.usb_path.empty() && !link.usb_path.empty())
-        return {{}, fmt::format("interface {} is at USB path {}, not at {}", link.name, link.usb_path, config.usb_path)};
+        return {{},
+                fmt::format("interface {} is at USB path {}, not at {}", link.name, link.usb_path, config.usb_path)};
       return {link.index, {}};
     }
   }
@@ -21,7 +22,9 @@ DeviceMatch match(const DongleConfig& config, std::span<const Link> links) {
     const Link* found = nullptr;
     for (const Link& link : links) {
       if (link.mac != config.mac) continue;
-      if (found) return {{}, fmt::format("interfaces {} and {} both have mac {}; use usb_path", found->name, link.name, config.mac)};
+      if (found)
+        return {{},
+                fmt::format("interfaces {} and {} both have mac {}; use usb_path", found->name, link.name, config.mac)};
       found = &link;
     }
     if (found) return {found->index, {}};
@@ -39,7 +42,8 @@ std::map<DongleId, DeviceMatch> match_devices(std::span<const DongleConfig> dong
   std::set<IfIndex> taken;
   for (const DongleConfig& config : dongles) {
     DeviceMatch found = match(config, links);
-    if (found.index && !taken.insert(found.index).second) found = {{}, "its interface belongs to another dongle already"};
+    if (found.index && !taken.insert(found.index).second)
+      found = {{}, "its interface belongs to another dongle already"};
     matches[config.id] = found;
   }
   return matches;

@@ -176,7 +176,8 @@ Decision Ladder::tick(TimePoint now) {
       finish_step(StepOutcome::Failed, "not finished within " + format_duration(kActionDeadline), now);
       return start_diagnosis(now);
     case State::Settling:
-      finish_step(StepOutcome::NoEffect, "no traffic within " + format_duration(settle_time(steps_.back().action)), now);
+      finish_step(StepOutcome::NoEffect, "no traffic within " + format_duration(settle_time(steps_.back().action)),
+                  now);
       return start_diagnosis(now);
     case State::Waiting:
     case State::NoService:

@@ -9,8 +9,9 @@
 //                 NoService ──traffic──▶ Idle               Waiting ──retry time──▶ Diagnosing
 //
 // Acting and Settling: exactly one action is under way. Traffic counts as proof only in Settling (an action that has
-// not finished has not mended anything), and ends every other state too, but for a run that an operator has started. A rung that this host or modem can't climb is
-// skipped and the reason kept. Every state but Idle has a deadline or a retry time, so a run always ends.
+// not finished has not mended anything), and ends every other state too, but for a run that an operator has started. A
+// rung that this host or modem can't climb is skipped and the reason kept. Every state but Idle has a deadline or a
+// retry time, so a run always ends.
 #include <map>
 #include <optional>
 #include <string>
@@ -98,7 +99,9 @@ class Ladder {
   void cancel();
 
   State state() const { return state_; }
-  bool is_running() const { return state_ == State::Diagnosing || state_ == State::Acting || state_ == State::Settling; }
+  bool is_running() const {
+    return state_ == State::Diagnosing || state_ == State::Acting || state_ == State::Settling;
+  }
   bool enabled() const { return policy_.enabled; }
   void set_policy(LadderPolicy policy) { policy_ = std::move(policy); }
   /// When tick() has something to decide; none in Idle.

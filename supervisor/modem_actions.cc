@@ -38,29 +38,32 @@ void ModemActions::cycle_data_switch(Millis off_time, Done done) {
   cancel();
   done_ = std::move(done);
   intents_.record(id_, {{"undo", "data_switch_on"}}, guard([this, off_time] {
-    client_.set_data_switch(false, guard([this, off_time](Result<void> off) {
-      if (!off) {
-        // Not known to be off, so there is nothing to undo unless the answer was lost: switching on does no harm.
-        bool lost = off.error().code == Errc::Timeout;
-        if (!lost) intents_.clear(id_);
-        return finish(wrap(off.error(), "mobile data off"));
-      }
-      timer_.start(off_time, [this, off_time] {
-        switch_on(kTries, "mobile data off for " + format_duration(off_time) + " and on again");
-      });
-    }));
-  }));
+                    client_.set_data_switch(
+                        false, guard([this, off_time](Result<void> off) {
+                          if (!off) {
+                            // Not known to be off, so there is nothing to undo unless the answer was lost: switching on
+                            // does no harm.
+                            bool lost = off.error().code == Errc::Timeout;
+                            if (!lost) intents_.clear(id_);
+                            return finish(wrap(off.error(), "mobile data off"));
+                          }
+                          timer_.start(off_time, [this, off_time] {
+                            switch_on(kTries, "mobile data off for " + format_duration(off_time) + " and on again");
+                          });
+                        }));
+                  }));
 }
 
 void ModemActions::switch_on(int tries_left, const std::string& detail) {
   client_.set_data_switch(true, guard([this, tries_left, detail](Result<void> on) {
-    if (on) {
-      intents_.clear(id_);
-      return finish(detail);
-    }
-    if (tries_left <= 1) return finish(wrap(on.error(), "mobile data on"));
-    timer_.start(kBetweenTries, [this, tries_left, detail] { switch_on(tries_left - 1, detail); });
-  }));
+                            if (on) {
+                              intents_.clear(id_);
+                              return finish(detail);
+                            }
+                            if (tries_left <= 1) return finish(wrap(on.error(), "mobile data on"));
+                            timer_.start(kBetweenTries,
+                                         [this, tries_left, detail] { switch_on(tries_left - 1, detail); });
+                          }));
 }
 
 void ModemActions::cycle_network_mode(Done done) {
@@ -71,29 +74,30 @@ void ModemActions::cycle_network_mode(Done done) {
     NetMode home = *current, away = *current;
     away.mode = home.mode == "00" ? "03" : "00";
     intents_.record(id_, intent_of(home), guard([this, home, away] {
-      set_mode(away, 1, [this, home, away](Result<void> left) {
-        if (!left) {
-          bool lost = left.error().code == Errc::Timeout;
-          if (!lost) intents_.clear(id_);
-          return finish(wrap(left.error(), "network mode {}", away.mode));
-        }
-        timer_.start(kOtherModeTime, [this, home, away] {
-          set_mode(home, kTries, [this, home, away](Result<void> back) {
-            if (!back) return finish(wrap(back.error(), "network mode back to {}", home.mode));
-            intents_.clear(id_);
-            finish("network mode " + home.mode + " to " + away.mode + " and back");
-          });
-        });
-      });
-    }));
+                      set_mode(away, 1, [this, home, away](Result<void> left) {
+                        if (!left) {
+                          bool lost = left.error().code == Errc::Timeout;
+                          if (!lost) intents_.clear(id_);
+                          return finish(wrap(left.error(), "network mode {}", away.mode));
+                        }
+                        timer_.start(kOtherModeTime, [this, home, away] {
+                          set_mode(home, kTries, [this, home, away](Result<void> back) {
+                            if (!back) return finish(wrap(back.error(), "network mode back to {}", home.mode));
+                            intents_.clear(id_);
+                            finish("network mode " + home.mode + " to " + away.mode + " and back");
+                          });
+                        });
+                      });
+                    }));
   }));
 }
 
 void ModemActions::set_mode(const NetMode& mode, int tries_left, std::function<void(Result<void>)> then) {
   client_.set_net_mode(mode, guard([this, mode, tries_left, then](Result<void> set) {
-    if (set || tries_left <= 1) return then(std::move(set));
-    timer_.start(kBetweenTries, [this, mode, tries_left, then] { set_mode(mode, tries_left - 1, then); });
-  }));
+                         if (set || tries_left <= 1) return then(std::move(set));
+                         timer_.start(kBetweenTries,
+                                      [this, mode, tries_left, then] { set_mode(mode, tries_left - 1, then); });
+                       }));
 }
 
 void ModemActions::reboot(Done done) {

@@ -9,8 +9,9 @@
 
 namespace dongle {
 
-/// What is done to a modem over its API, for the ladder and for rotations. Each action is one at a time; starting another
-/// or destroying the object gives up the one under way (an intent that was written stays, and undo_pending() mends it).
+/// What is done to a modem over its API, for the ladder and for rotations. Each action is one at a time; starting
+/// another or destroying the object gives up the one under way (an intent that was written stays, and undo_pending()
+/// mends it).
 class ModemActions {
  public:
   /// detail on success: what was done, for a person.

@@ -127,9 +127,7 @@ void Netlink::note_event(const nlmsghdr& message) {
       // The kernel removes the routes of a device that goes down without a word (IPv4).
       stale_.links = stale_.routes = true;
       break;
-    case RTM_NEWADDR:
-      stale_.addresses = true;
-      break;
+    case RTM_NEWADDR: stale_.addresses = true; break;
     case RTM_DELADDR:
       // Routes with that address as their source go silently, too.
       stale_.addresses = stale_.routes = true;
@@ -143,11 +141,8 @@ void Netlink::note_event(const nlmsghdr& message) {
       break;
     }
     case RTM_NEWRULE:
-    case RTM_DELRULE:
-      stale_.rules = true;
-      break;
-    default:
-      break;
+    case RTM_DELRULE: stale_.rules = true; break;
+    default: break;
   }
 }
 

@@ -79,29 +79,20 @@ std::optional<Prefix> destination_of(std::optional<Address> address, int family,
 
 std::optional<RouteType> route_type(unsigned char type) {
   switch (type) {
-    case RTN_UNICAST:
-      return RouteType::Unicast;
-    case RTN_UNREACHABLE:
-      return RouteType::Unreachable;
-    case RTN_PROHIBIT:
-      return RouteType::Prohibit;
-    case RTN_BLACKHOLE:
-      return RouteType::Blackhole;
-    default:
-      return std::nullopt;
+    case RTN_UNICAST: return RouteType::Unicast;
+    case RTN_UNREACHABLE: return RouteType::Unreachable;
+    case RTN_PROHIBIT: return RouteType::Prohibit;
+    case RTN_BLACKHOLE: return RouteType::Blackhole;
+    default: return std::nullopt;
   }
 }
 
 unsigned char route_type_number(RouteType type) {
   switch (type) {
-    case RouteType::Unicast:
-      return RTN_UNICAST;
-    case RouteType::Unreachable:
-      return RTN_UNREACHABLE;
-    case RouteType::Prohibit:
-      return RTN_PROHIBIT;
-    case RouteType::Blackhole:
-      return RTN_BLACKHOLE;
+    case RouteType::Unicast: return RTN_UNICAST;
+    case RouteType::Unreachable: return RTN_UNREACHABLE;
+    case RouteType::Prohibit: return RTN_PROHIBIT;
+    case RouteType::Blackhole: return RTN_BLACKHOLE;
   }
   return RTN_UNREACHABLE;
 }
@@ -215,15 +206,9 @@ std::optional<Rule> parse_rule(const nlmsghdr& message) {
   if (auto from = attributes.address(FRA_SRC)) rule.from = destination_of(from, header.family, header.src_len);
   rule.table = TableId{attributes.number<std::uint32_t>(FRA_TABLE).value_or(header.table)};
   switch (header.action) {
-    case FR_ACT_TO_TBL:
-      rule.action = RuleAction::Lookup;
-      break;
-    case FR_ACT_PROHIBIT:
-      rule.action = RuleAction::Prohibit;
-      break;
-    default:
-      rule.action = RuleAction::Other;
-      break;
+    case FR_ACT_TO_TBL: rule.action = RuleAction::Lookup; break;
+    case FR_ACT_PROHIBIT: rule.action = RuleAction::Prohibit; break;
+    default: rule.action = RuleAction::Other; break;
   }
   if (rule.action != RuleAction::Lookup) rule.table = {};
   rule.protocol = attributes.number<std::uint8_t>(FRA_PROTOCOL).value_or(0);
@@ -299,15 +284,9 @@ NlMsg rule_request(const Rule& rule, bool add) {
   header.src_len = static_cast<unsigned char>(rule.from ? rule.from->length : 0);
   header.table = short_table(rule.table);
   switch (rule.action) {
-    case RuleAction::Lookup:
-      header.action = FR_ACT_TO_TBL;
-      break;
-    case RuleAction::Prohibit:
-      header.action = FR_ACT_PROHIBIT;
-      break;
-    case RuleAction::Other:
-      header.action = FR_ACT_UNSPEC;
-      break;  // removing it: any action matches
+    case RuleAction::Lookup: header.action = FR_ACT_TO_TBL; break;
+    case RuleAction::Prohibit: header.action = FR_ACT_PROHIBIT; break;
+    case RuleAction::Other: header.action = FR_ACT_UNSPEC; break;  // removing it: any action matches
   }
   append(message, header);
   put_u32(message, FRA_PRIORITY, rule.priority);

@@ -24,14 +24,10 @@ std::string host_or_prefix(const Prefix& prefix) {
 
 const char* type_text(RouteType type) {
   switch (type) {
-    case RouteType::Unicast:
-      return "";
-    case RouteType::Unreachable:
-      return "unreachable ";
-    case RouteType::Prohibit:
-      return "prohibit ";
-    case RouteType::Blackhole:
-      return "blackhole ";
+    case RouteType::Unicast: return "";
+    case RouteType::Unreachable: return "unreachable ";
+    case RouteType::Prohibit: return "prohibit ";
+    case RouteType::Blackhole: return "blackhole ";
   }
   return "";
 }
@@ -52,15 +48,9 @@ std::string to_string(const Rule& rule) {
   std::string text = fmt::format("{}: from {}", rule.priority, rule.from ? host_or_prefix(*rule.from) : "all");
   if (!rule.out_device.empty()) text += " oif " + rule.out_device;
   switch (rule.action) {
-    case RuleAction::Lookup:
-      text += fmt::format(" lookup {}", rule.table.value);
-      break;
-    case RuleAction::Prohibit:
-      text += " prohibit";
-      break;
-    case RuleAction::Other:
-      text += " (other)";
-      break;
+    case RuleAction::Lookup: text += fmt::format(" lookup {}", rule.table.value); break;
+    case RuleAction::Prohibit: text += " prohibit"; break;
+    case RuleAction::Other: text += " (other)"; break;
   }
   return text + fmt::format(" proto {}", rule.protocol);
 }

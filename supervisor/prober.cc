@@ -59,7 +59,8 @@ void Prober::probe(std::function<void(Result<void>)> done) {
   first_target_ = (first_target_ + 1) % config_.targets.size();
   round_->deadline.start(config_.timeout, [this, timeout = config_.timeout] {
     std::string errors = round_->errors;
-    finish(fail(Errc::Timeout, "no answer within {}{}{}", format_duration(timeout), errors.empty() ? "" : "; ", errors));
+    finish(
+        fail(Errc::Timeout, "no answer within {}{}{}", format_duration(timeout), errors.empty() ? "" : "; ", errors));
   });
   start_next_target();
 }
@@ -85,9 +86,11 @@ void Prober::start_next_target() {
     options.max_body = kMaxProbeBody;
     options.route = CurlLoop::Route::OverSocks5;
     options.take_peer = serve_;
-    round.requests.push_back(curl_.fetch(std::move(options), [this, index, url = target.url](Result<CurlLoop::Response> response) {
-      target_done(index, response ? judge_probe_response(url, *response) : Result<void>(std::unexpected(response.error())));
-    }));
+    round.requests.push_back(
+        curl_.fetch(std::move(options), [this, index, url = target.url](Result<CurlLoop::Response> response) {
+          target_done(
+              index, response ? judge_probe_response(url, *response) : Result<void>(std::unexpected(response.error())));
+        }));
   }
   round.patience.start(kPatience, [this] { start_next_target(); });
 }
@@ -99,7 +102,8 @@ void Prober::target_done(std::size_t index, Result<void> outcome) {
   const std::string& url = round.targets[index].url;
   std::string error = outcome.error().message();
   round.errors += error.starts_with(url) ? error : url + ": " + error;
-  if (++round.failed == round.targets.size()) return finish(fail(outcome.error().code, "{}", std::string(round.errors)));
+  if (++round.failed == round.targets.size())
+    return finish(fail(outcome.error().code, "{}", std::string(round.errors)));
   if (round.failed == round.started) start_next_target();
 }
 

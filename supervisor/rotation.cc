@@ -17,7 +17,8 @@ std::optional<RotationPolicy::Refusal> RotationPolicy::refuse(std::optional<Time
     return Refusal{Refusal::Why::Cooldown, "rotated a moment ago; again in " + format_duration(left), left};
   }
   if (running >= config_.max_concurrent)
-    return Refusal{Refusal::Why::Busy, fmt::format("{} rotations are under way (rotation.max_concurrent)", running), {}};
+    return Refusal{
+        Refusal::Why::Busy, fmt::format("{} rotations are under way (rotation.max_concurrent)", running), {}};
   return std::nullopt;
 }
 
@@ -37,8 +38,14 @@ const char* to_string(Rotation::Outcome outcome) {
 
 Rotation::Rotation(UvLoop& loop, ModemActions& actions, Prober& prober, RotationConfig config,
                    std::optional<Address> old_ip, Hooks hooks)
-    : actions_(actions), prober_(prober), config_(config), policy_(config), hooks_(std::move(hooks)),
-      began_(UvLoop::now()), deadline_(began_ + config.timeout), timer_(loop) {
+    : actions_(actions),
+      prober_(prober),
+      config_(config),
+      policy_(config),
+      hooks_(std::move(hooks)),
+      began_(UvLoop::now()),
+      deadline_(began_ + config.timeout),
+      timer_(loop) {
   report_.old_ip = old_ip;
   // From the loop, so that the owner has us in its hands before anything is reported.
   timer_.start(Millis{0}, [this] { begin(); });
@@ -74,7 +81,8 @@ void Rotation::look_for_address() {
     if (!address) {
       last_error_ = address.error().message();
       if (now >= deadline_)
-        return finish(Outcome::NoEgress, "nothing passes within " + format_duration(config_.timeout) + ": " + last_error_);
+        return finish(Outcome::NoEgress,
+                      "nothing passes within " + format_duration(config_.timeout) + ": " + last_error_);
       timer_.start(kBetweenLooks, [this] { look_for_address(); });
       return;
     }

@@ -42,7 +42,7 @@ class Rotation {
     std::string detail;
   };
   struct Hooks {
-    std::function<void()> before_off;                       ///< connections are to end
+    std::function<void()> before_off;  ///< connections are to end
     std::function<void(const std::string& text)> progress;
     std::function<void(Report)> done;
   };

@@ -103,8 +103,7 @@ bool RouteApply::may_mend(DongleId id) {
     case RepairPolicy::Verdict::BecameContested:
       log_event(LogEvent::route_contested, {{"dongle", id}, {"repairs", policy_.repairs(id)}});
       return true;
-    case RepairPolicy::Verdict::Contested:
-      return false;
+    case RepairPolicy::Verdict::Contested: return false;
   }
   return false;
 }

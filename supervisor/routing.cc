@@ -36,13 +36,19 @@ Result<std::unique_ptr<Routing>> Routing::open(UvLoop& loop, std::string dhcp_re
 }
 
 Routing::Routing(UvLoop& loop, std::string dhcp_report, Hooks hooks)
-    : loop_(loop), dhcp_report_(std::move(dhcp_report)), hooks_(std::move(hooks)), check_timer_(loop), evaluate_timer_(loop) {
+    : loop_(loop),
+      dhcp_report_(std::move(dhcp_report)),
+      hooks_(std::move(hooks)),
+      check_timer_(loop),
+      evaluate_timer_(loop) {
   check_timer_.repeat(kHostCheckInterval, [this] { check_host(); });
 }
 
 Result<void> Routing::configure(const Config& config) {
   config_ = config;
-  auto gone = [&](DongleId id) { return std::ranges::none_of(config_.dongles, [&](const auto& d) { return d.id == id; }); };
+  auto gone = [&](DongleId id) {
+    return std::ranges::none_of(config_.dongles, [&](const auto& d) { return d.id == id; });
+  };
   for (auto it = networks_.begin(); it != networks_.end();) {
     if (!gone(it->first)) {
       ++it;
@@ -109,9 +115,13 @@ void Routing::evaluate() {
         log_event(LogEvent::sysctl_failed, {{"dongle", config.id}, {"reason", set.error().message()}});
     if (now == before) continue;
     before = now;
-    log_event(LogEvent::network_changed, {{"dongle", config.id}, {"device", now.device}, {"ifindex", now.ifindex.value},
-                                          {"link", now.link_up}, {"address", now.v4 ? now.v4->to_string() : "-"},
-                                          {"routes", now.routes_in_force}, {"trouble", now.trouble}});
+    log_event(LogEvent::network_changed, {{"dongle", config.id},
+                                          {"device", now.device},
+                                          {"ifindex", now.ifindex.value},
+                                          {"link", now.link_up},
+                                          {"address", now.v4 ? now.v4->to_string() : "-"},
+                                          {"routes", now.routes_in_force},
+                                          {"trouble", now.trouble}});
     hooks_.on_network(config.id, now);
   }
 
@@ -132,8 +142,9 @@ void Routing::ask_dhcp(const DongleConfig& config, const Link* link) {
   if (link && link->up && link->carrier && !same) {
     dhcp_device_[config.id] = link->index;
     // From the loop: a new lease changes what we are in the middle of working out.
-    dhcp_[config.id] = std::make_unique<DhcpClient>(loop_, DhcpClient::Options{link->name, dhcp_report_},
-                                                    [this] { evaluate_timer_.start(Millis{0}, [this] { evaluate(); }); });
+    dhcp_[config.id] = std::make_unique<DhcpClient>(loop_, DhcpClient::Options{link->name, dhcp_report_}, [this] {
+      evaluate_timer_.start(Millis{0}, [this] { evaluate(); });
+    });
   } else if (!link) {
     dhcp_.erase(config.id);
     dhcp_device_.erase(config.id);
@@ -227,8 +238,10 @@ void Routing::plan_firewall() {
 void Routing::check_host() {
   if (withdrawn_) return;
   for (const auto& deviation : sysctl_.check()) {
-    log_event(LogEvent::sysctl_deviates, {{"device", deviation.device}, {"key", deviation.key},
-                                          {"value", deviation.value}, {"wanted", deviation.wanted}});
+    log_event(LogEvent::sysctl_deviates, {{"device", deviation.device},
+                                          {"key", deviation.key},
+                                          {"value", deviation.value},
+                                          {"wanted", deviation.wanted}});
     for (const auto& [id, network] : networks_)
       if (network.device == deviation.device) (void)sysctl_.apply(network.device, network.ifindex);  // logged above
   }
@@ -237,7 +250,8 @@ void Routing::check_host() {
 }
 
 Result<void> Routing::reset(DongleId id) {
-  if (auto read = netlink_->refresh(); !read) return wrap(std::move(read).error(), "dongle {}: reading the kernel's routes", id);
+  if (auto read = netlink_->refresh(); !read)
+    return wrap(std::move(read).error(), "dongle {}: reading the kernel's routes", id);
   dhcp_.erase(id);
   dhcp_device_.erase(id);
   evaluate();

@@ -8,7 +8,9 @@ namespace dongle {
 
 SocksConnect::SocksConnect(UvLoop& loop, UniqueFd stream, const HostPort& target, Millis timeout,
                            std::function<void(Result<void>)> done)
-    : stream_(std::move(stream)), done_(std::move(done)), deadline_(loop),
+    : stream_(std::move(stream)),
+      done_(std::move(done)),
+      deadline_(loop),
       poll_(loop, stream_.get(), UV_READABLE, [this](int, int) { on_readable(); }) {
   // Greeting and request go out together; a fresh stream's buffer takes these few bytes whole.
   std::string request = {5, 1, 0, 5, 1, 0, 3};
@@ -19,7 +21,8 @@ SocksConnect::SocksConnect(UvLoop& loop, UniqueFd stream, const HostPort& target
   bool sent = target.host.size() < 256 &&
               send(stream_.get(), request.data(), request.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(request.size());
   deadline_.start(sent ? timeout : Millis{0}, [this, sent] {
-    finish(sent ? Result<void>(fail(Errc::Timeout, "no connection in time")) : fail(Errc::Io, "the worker takes no request"));
+    finish(sent ? Result<void>(fail(Errc::Timeout, "no connection in time"))
+                : fail(Errc::Io, "the worker takes no request"));
   });
 }
 

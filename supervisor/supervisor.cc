@@ -44,19 +44,25 @@ Result<void> make_directory(const std::string& path, mode_t mode) {
 
 // The one list of what can be asked; the CLI and the HTTP API have no other door.
 const Supervisor::Verb Supervisor::kVerbs[] = {
-    {"status", &Supervisor::verb_status},   {"watch", &Supervisor::verb_watch},
-    {"start", &Supervisor::verb_start},     {"stop", &Supervisor::verb_stop},
-    {"restart", &Supervisor::verb_restart}, {"rotate", &Supervisor::verb_rotate},
-    {"recover", &Supervisor::verb_recover}, {"why", &Supervisor::verb_why},
-    {"info", &Supervisor::verb_info},       {"traffic", &Supervisor::verb_traffic},
+    {"status", &Supervisor::verb_status},       {"watch", &Supervisor::verb_watch},
+    {"start", &Supervisor::verb_start},         {"stop", &Supervisor::verb_stop},
+    {"restart", &Supervisor::verb_restart},     {"rotate", &Supervisor::verb_rotate},
+    {"recover", &Supervisor::verb_recover},     {"why", &Supervisor::verb_why},
+    {"info", &Supervisor::verb_info},           {"traffic", &Supervisor::verb_traffic},
     {"incidents", &Supervisor::verb_incidents}, {"apn", &Supervisor::verb_apn},
-    {"reload", &Supervisor::verb_reload},   {"tail", &Supervisor::verb_tail},
+    {"reload", &Supervisor::verb_reload},       {"tail", &Supervisor::verb_tail},
     {"version", &Supervisor::verb_version},
 };
 
 Supervisor::Supervisor(UvLoop& loop, Config config, ProgramPaths paths)
-    : loop_(loop), config_(std::move(config)), paths_(std::move(paths)), started_(std::chrono::system_clock::now()),
-      curl_(loop), watch_timer_(loop), tick_timer_(loop), sweep_timer_(loop) {}
+    : loop_(loop),
+      config_(std::move(config)),
+      paths_(std::move(paths)),
+      started_(std::chrono::system_clock::now()),
+      curl_(loop),
+      watch_timer_(loop),
+      tick_timer_(loop),
+      sweep_timer_(loop) {}
 
 Supervisor::~Supervisor() = default;
 
@@ -80,7 +86,8 @@ Result<void> Supervisor::start() {
 
   auto routing = Routing::open(loop_, paths_.dhcp_report,
                                {[this](DongleId id, const DongleNetwork& network) {
-                                  if (auto it = dongles_.find(id); it != dongles_.end()) it->second->set_network(network);
+                                  if (auto it = dongles_.find(id); it != dongles_.end())
+                                    it->second->set_network(network);
                                   spread_denied_destinations();
                                 },
                                 [] {}});
@@ -90,15 +97,17 @@ Result<void> Supervisor::start() {
   auto workers = WorkerLink::listen(loop_, config_.runtime_dir + "/worker.sock", config_.worker_uid_base,
                                     [this](WorkerLink::Registration registration) {
                                       auto it = dongles_.find(registration.hello.id);
-                                      if (it != dongles_.end()) return it->second->attach_worker(std::move(registration));
+                                      if (it != dongles_.end())
+                                        return it->second->attach_worker(std::move(registration));
                                       // A dongle that the configuration no longer has.
                                       (void)IpcChannel(loop_, std::move(registration.socket), {}).send(Stop{Millis{0}});
                                     });
   if (!workers) return std::unexpected(std::move(workers).error());
   workers_ = std::move(*workers);
 
-  auto control = ControlServer::listen(loop_, config_.runtime_dir + "/control.sock",
-                                       [this](const Json& request, ControlServer::CallPtr call) { handle(request, call); });
+  auto control =
+      ControlServer::listen(loop_, config_.runtime_dir + "/control.sock",
+                            [this](const Json& request, ControlServer::CallPtr call) { handle(request, call); });
   if (!control) return std::unexpected(std::move(control).error());
   control_ = std::move(*control);
 
@@ -124,15 +133,18 @@ void Supervisor::note_keys_without_effect() const {
 }
 
 void Supervisor::add_dongle(const DongleConfig& config) {
-  DongleServices services{loop_,
-                          curl_,
-                          *launcher_,
-                          *incidents_,
-                          *intents_,
-                          config_.state_dir + "/log",
-                          [this] { return static_cast<int>(std::ranges::count_if(dongles_, [](const auto& d) { return d.second->is_rotating(); })); },
-                          [this](DongleId id) { on_changed(id); },
-                          [this](DongleId id) { return routing_->reset(id); }};
+  DongleServices services{
+      loop_,
+      curl_,
+      *launcher_,
+      *incidents_,
+      *intents_,
+      config_.state_dir + "/log",
+      [this] {
+        return static_cast<int>(std::ranges::count_if(dongles_, [](const auto& d) { return d.second->is_rotating(); }));
+      },
+      [this](DongleId id) { on_changed(id); },
+      [this](DongleId id) { return routing_->reset(id); }};
   dongles_[config.id] = std::make_unique<Dongle>(std::move(services), config_, config);
 }
 
@@ -288,7 +300,8 @@ std::optional<std::vector<DongleId>> Supervisor::select(const Json& request, con
     }
     std::string known;
     for (const auto& [id, dongle] : dongles_) known += fmt::format("{}{}", known.empty() ? "" : ", ", id);
-    call->reply_error("not_found", fmt::format("{}: no such dongle (there are: {})", dump_json(value).substr(0, 40), known));
+    call->reply_error("not_found",
+                      fmt::format("{}: no such dongle (there are: {})", dump_json(value).substr(0, 40), known));
     return false;
   };
   auto list = request.find("ids");
@@ -325,8 +338,10 @@ Json Supervisor::status(const std::vector<DongleId>& ids) const {
   auto failure = routing_->firewall_failure();
   return {{"schema", 1},
           {"dongles", list},
-          {"firewall", {{"applied", routing_->firewall_applied()}, {"repairs", routing_->firewall_repairs()},
-                        {"failure", failure ? Json(failure->message()) : Json()}}}};
+          {"firewall",
+           {{"applied", routing_->firewall_applied()},
+            {"repairs", routing_->firewall_repairs()},
+            {"failure", failure ? Json(failure->message()) : Json()}}}};
 }
 
 void Supervisor::verb_status(const Json& request, ControlServer::CallPtr call) {
@@ -367,7 +382,8 @@ void Supervisor::for_each_selected(const Json& request, ControlServer::CallPtr c
   }
   if (!wait) {
     for (DongleId id : *ids)
-      progress->results.try_emplace(id, Json{{"id", id.value}, {"ok", true}, {"state", to_string(dongles_.at(id)->state())}});
+      progress->results.try_emplace(
+          id, Json{{"id", id.value}, {"ok", true}, {"state", to_string(dongles_.at(id)->state())}});
     answer();
   } else if (ids->empty()) {
     answer();
@@ -382,7 +398,8 @@ void Supervisor::verb_start(const Json& request, ControlServer::CallPtr call) {
 }
 
 void Supervisor::verb_stop(const Json& request, ControlServer::CallPtr call) {
-  for_each_selected(request, std::move(call), [](Dongle& dongle, auto done) { dongle.stop([done] { done(std::nullopt); }); });
+  for_each_selected(request, std::move(call),
+                    [](Dongle& dongle, auto done) { dongle.stop([done] { done(std::nullopt); }); });
 }
 
 void Supervisor::verb_restart(const Json& request, ControlServer::CallPtr call) {
@@ -406,7 +423,8 @@ void Supervisor::verb_rotate(const Json& request, ControlServer::CallPtr call) {
           case Rotation::Outcome::Changed:
           case Rotation::Outcome::SameIp: return call->reply(result);
           case Rotation::Outcome::NoEgress:
-            return call->reply_error("no_egress", fmt::format("dongle {}: {}; the ladder takes over", id, report.detail), result);
+            return call->reply_error("no_egress",
+                                     fmt::format("dongle {}: {}; the ladder takes over", id, report.detail), result);
           case Rotation::Outcome::ApiFailed:
             return call->reply_error("api_failed", fmt::format("dongle {}: {}", id, report.detail), result);
         }
@@ -422,15 +440,19 @@ void Supervisor::verb_recover(const Json& request, ControlServer::CallPtr call) 
   if (std::string name = json_string(request, "from"); !name.empty()) {
     from = stage_from_string(name);
     if (!from)
-      return call->reply_error("invalid_request", "no stage \"" + name.substr(0, 40) + "\"; there are route, modem, usb, port_power, hub_power");
+      return call->reply_error("invalid_request", "no stage \"" + name.substr(0, 40) +
+                                                      "\"; there are route, modem, usb, port_power, hub_power");
   }
   auto answer = [call, id = dongle->id()](const Dongle::RecoverReport& report) {
-    call->reply({{"id", id.value}, {"outcome", report.outcome}, {"steps", report.steps}, {"diagnosis", report.diagnosis}});
+    call->reply(
+        {{"id", id.value}, {"outcome", report.outcome}, {"steps", report.steps}, {"diagnosis", report.diagnosis}});
   };
   if (json_bool(request, "dry_run")) return dongle->plan_recovery(from, answer);
-  auto refused = dongle->recover(from, [call](const std::string& text) { call->progress(text); }, answer);
+  auto refused = dongle->recover(
+      from, [call](const std::string& text) { call->progress(text); }, answer);
   if (refused) return reply_error(call, *refused);
-  if (!json_bool(request, "wait", true)) call->reply({{"id", dongle->id().value}, {"outcome", "started"}, {"steps", Json::array()}, {"diagnosis", ""}});
+  if (!json_bool(request, "wait", true))
+    call->reply({{"id", dongle->id().value}, {"outcome", "started"}, {"steps", Json::array()}, {"diagnosis", ""}});
 }
 
 void Supervisor::verb_why(const Json& request, ControlServer::CallPtr call) {
@@ -467,7 +489,8 @@ void Supervisor::verb_incidents(const Json& request, ControlServer::CallPtr call
     if (!dongle) return;
     id = dongle->id();
   }
-  auto limit = std::clamp<std::int64_t>(json_int(request, "limit", IncidentLog::kMaxIncidents), 0, IncidentLog::kMaxIncidents);
+  auto limit =
+      std::clamp<std::int64_t>(json_int(request, "limit", IncidentLog::kMaxIncidents), 0, IncidentLog::kMaxIncidents);
   call->reply(incidents_->to_json(id, static_cast<std::size_t>(limit)));
 }
 

@@ -26,8 +26,8 @@ class Supervisor {
   Supervisor(UvLoop& loop, Config config, ProgramPaths paths);
   ~Supervisor();
 
-  /// Brings everything up in order: directories, netlink and firewall, worker.sock, dongles, control.sock. An error says
-  /// what is missing; nothing is left behind then.
+  /// Brings everything up in order: directories, netlink and firewall, worker.sock, dongles, control.sock. An error
+  /// says what is missing; nothing is left behind then.
   Result<void> start();
   /// Reads the configuration file anew and applies the difference. An error keeps everything as it is.
   Result<Json> reload();
@@ -55,7 +55,8 @@ class Supervisor {
   void handle(const Json& request, ControlServer::CallPtr call);
   Json status(const std::vector<DongleId>& ids) const;
   /// The dongles that "ids" (a list or "all") or "id" names; answers the call and returns nothing if one isn't there.
-  std::optional<std::vector<DongleId>> select(const Json& request, const ControlServer::CallPtr& call, bool default_all) const;
+  std::optional<std::vector<DongleId>> select(const Json& request, const ControlServer::CallPtr& call,
+                                              bool default_all) const;
   Dongle* select_one(const Json& request, const ControlServer::CallPtr& call) const;
   /// Does `act` on each selected dongle and answers when all are done.
   void for_each_selected(const Json& request, ControlServer::CallPtr call,

@@ -26,7 +26,8 @@ constexpr int kRuntimeDirFd = 3;
 constexpr int kBinaryFd = 4;
 
 // Between fork and exec: system calls only. Exit codes tell what failed: the parent logs them.
-[[noreturn]] void become_worker(int log_fd, int runtime_dir, int binary, uid_t uid, char* const argv[], char* const envp[]) {
+[[noreturn]] void become_worker(int log_fd, int runtime_dir, int binary, uid_t uid, char* const argv[],
+                                char* const envp[]) {
   setsid();  // a Ctrl-C meant for us must not reach workers
   for (int s = 1; s < NSIG; ++s) signal(s, SIG_DFL);
   sigset_t none;
@@ -64,14 +65,18 @@ std::string describe_exit(int pidfd) {
 }  // namespace
 
 WorkerProcess::WorkerProcess(UvLoop& loop, int pid, UniqueFd pidfd, OnExit on_exit)
-    : pid_(pid), pidfd_(std::move(pidfd)), on_exit_(std::move(on_exit)),
+    : pid_(pid),
+      pidfd_(std::move(pidfd)),
+      on_exit_(std::move(on_exit)),
       poll_(loop, pidfd_.get(), UV_READABLE, [this](int, int) {
         poll_.set_events(0);
         auto exited = std::move(on_exit_);
         exited(describe_exit(pidfd_.get()));
       }) {}
 
-void WorkerProcess::kill(int signum) { pidfd_send_signal(pidfd_.get(), signum, nullptr, 0); }
+void WorkerProcess::kill(int signum) {
+  pidfd_send_signal(pidfd_.get(), signum, nullptr, 0);
+}
 
 Result<std::unique_ptr<ForkLauncher>> ForkLauncher::create(UvLoop& loop, Options options) {
   UniqueFd binary(open(options.worker_binary.c_str(), O_RDONLY | O_CLOEXEC));

@@ -30,8 +30,8 @@ Result<std::unique_ptr<WorkerLink>> WorkerLink::listen(UvLoop& loop, const std::
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path)
-    return fail(Errc::InvalidArgument, "{}: longer than the {} bytes of a socket's path; choose a shorter runtime_dir", path,
-                sizeof address.sun_path - 1);
+    return fail(Errc::InvalidArgument, "{}: longer than the {} bytes of a socket's path; choose a shorter runtime_dir",
+                path, sizeof address.sun_path - 1);
   path.copy(address.sun_path, path.size());
   UniqueFd fd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return fail_errno(errno, "worker.sock");
@@ -41,28 +41,29 @@ Result<std::unique_ptr<WorkerLink>> WorkerLink::listen(UvLoop& loop, const std::
   return std::unique_ptr<WorkerLink>(new WorkerLink(loop, std::move(fd), path, uid_base, std::move(on_register)));
 }
 
-WorkerLink::WorkerLink(UvLoop& loop, UniqueFd listener, std::string path, std::uint32_t uid_base, OnRegister on_register)
-    : loop_(loop), listener_(std::move(listener)), path_(std::move(path)), uid_base_(uid_base),
+WorkerLink::WorkerLink(UvLoop& loop, UniqueFd listener, std::string path, std::uint32_t uid_base,
+                       OnRegister on_register)
+    : loop_(loop),
+      path_(std::move(path)),
+      uid_base_(uid_base),
       on_register_(std::move(on_register)),
-      poll_(loop, listener_.get(), UV_READABLE, [this](int, int) { accept_all(); }) {}
+      acceptor_(loop, std::move(listener), [this](UniqueFd client) { welcome(std::move(client)); }) {}
 
-WorkerLink::~WorkerLink() { unlink(path_.c_str()); }
+WorkerLink::~WorkerLink() {
+  unlink(path_.c_str());
+}
 
-void WorkerLink::accept_all() {
-  for (int i = 0; i < 64; ++i) {
-    UniqueFd fd(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!fd) return;
-    if (newcomers_.size() >= kMaxNewcomers) continue;  // closed at once; a worker of ours tries again
-    auto newcomer = std::make_unique<Newcomer>();
-    socklen_t length = sizeof newcomer->peer;
-    if (getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &newcomer->peer, &length) != 0) continue;
-    Newcomer& n = *newcomer;
-    n.fd = std::move(fd);
-    n.poll = std::make_unique<Poll>(loop_, n.fd.get(), UV_READABLE, [this, &n](int, int) { read_hello(n); });
-    n.deadline = std::make_unique<Timer>(loop_);
-    n.deadline->start(kHelloDeadline, [this, &n] { forget(n); });
-    newcomers_.push_back(std::move(newcomer));
-  }
+void WorkerLink::welcome(UniqueFd fd) {
+  if (newcomers_.size() >= kMaxNewcomers) return;  // closed at once; a worker of ours tries again
+  auto newcomer = std::make_unique<Newcomer>();
+  socklen_t length = sizeof newcomer->peer;
+  if (getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &newcomer->peer, &length) != 0) return;
+  Newcomer& n = *newcomer;
+  n.fd = std::move(fd);
+  n.poll = std::make_unique<Poll>(loop_, n.fd.get(), UV_READABLE, [this, &n](int, int) { read_hello(n); });
+  n.deadline = std::make_unique<Timer>(loop_);
+  n.deadline->start(kHelloDeadline, [this, &n] { forget(n); });
+  newcomers_.push_back(std::move(newcomer));
 }
 
 void WorkerLink::forget(Newcomer& newcomer) {
@@ -76,11 +77,12 @@ void WorkerLink::read_hello(Newcomer& newcomer) {
   const Hello* hello = message ? std::get_if<Hello>(&*message) : nullptr;
   bool is_worker = hello && newcomer.peer.uid == uid_base_ + hello->id.value;
   if (!is_worker) {
-    log_event(LogEvent::worker_refused, {{"uid", newcomer.peer.uid},
-                                         {"pid", newcomer.peer.pid},
-                                         {"reason", !message  ? message.error().message()
-                                                    : !hello ? std::string("its first message isn't Hello")
-                                                             : fmt::format("its uid isn't the one of worker {}", hello->id)}});
+    log_event(LogEvent::worker_refused,
+              {{"uid", newcomer.peer.uid},
+               {"pid", newcomer.peer.pid},
+               {"reason", !message ? message.error().message()
+                          : !hello ? std::string("its first message isn't Hello")
+                                   : fmt::format("its uid isn't the one of worker {}", hello->id)}});
     forget(newcomer);
     return;
   }

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "common/acceptor.h"
 #include "common/ipc_channel.h"
 #include "common/uv_handle.h"
 
@@ -29,17 +30,16 @@ class WorkerLink {
  private:
   struct Newcomer;
   WorkerLink(UvLoop& loop, UniqueFd listener, std::string path, std::uint32_t uid_base, OnRegister on_register);
-  void accept_all();
+  void welcome(UniqueFd client);
   void read_hello(Newcomer& newcomer);
   void forget(Newcomer& newcomer);
 
   UvLoop& loop_;
-  UniqueFd listener_;
   std::string path_;
   std::uint32_t uid_base_;
   OnRegister on_register_;
   std::list<std::unique_ptr<Newcomer>> newcomers_;
-  Poll poll_;
+  Acceptor acceptor_;
 };
 
 }  // namespace dongle

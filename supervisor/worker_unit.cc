@@ -38,8 +38,14 @@ Result<UniqueFd> listen_on(const Endpoint& where) {
 }  // namespace
 
 WorkerUnit::WorkerUnit(UvLoop& loop, WorkerLauncher& launcher, DongleId id, std::string log_path, Events events)
-    : loop_(loop), launcher_(launcher), id_(id), log_path_(std::move(log_path)), events_(std::move(events)),
-      backoff_(Millis{100}, Seconds(30), kLivedWell), retry_(loop), kill_timer_(loop) {}
+    : loop_(loop),
+      launcher_(launcher),
+      id_(id),
+      log_path_(std::move(log_path)),
+      events_(std::move(events)),
+      backoff_(Millis{100}, Seconds(30), kLivedWell),
+      retry_(loop),
+      kill_timer_(loop) {}
 
 void WorkerUnit::serve(const Endpoint& listen, Setup setup) {
   bool moved = wanted_ && !(listen == listen_);
@@ -77,8 +83,8 @@ void WorkerUnit::ensure_listening() {
 
 void WorkerUnit::ensure_process() {
   if (!wanted_ || process_ || retry_.is_active()) return;
-  auto lived = started_at_ == TimePoint{} ? kLivedWell
-                                          : std::chrono::duration_cast<Millis>(UvLoop::now() - started_at_);
+  auto lived =
+      started_at_ == TimePoint{} ? kLivedWell : std::chrono::duration_cast<Millis>(UvLoop::now() - started_at_);
   Millis wait = backoff_.next(lived);
   if (wait == Millis{0}) return launch();
   retry_.start(wait, [this] {
@@ -130,8 +136,9 @@ void WorkerUnit::attach(WorkerLink::Registration registration) {
   ready_ = false;
   channel_ = std::make_unique<IpcChannel>(
       loop_, std::move(registration.socket),
-      IpcChannel::Handlers{[this](IpcMessage m, std::vector<UniqueFd> fds) { on_message(std::move(m), std::move(fds)); },
-                           [this](const Error& error) { on_channel_closed(error); }});
+      IpcChannel::Handlers{
+          [this](IpcMessage m, std::vector<UniqueFd> fds) { on_message(std::move(m), std::move(fds)); },
+          [this](const Error& error) { on_channel_closed(error); }});
   if (listener_) return send_setup(registration.hello.ports != std::vector{listen_.port});
   ensure_listening();  // the port has changed, and the new one was not free yet
 }
@@ -247,7 +254,7 @@ Result<UniqueFd> WorkerUnit::open_log() {
 }
 
 void WorkerUnit::rotate_log_if_large() {
-  struct stat st{};
+  struct stat st {};
   if (stat(log_path_.c_str(), &st) != 0 || st.st_size < kLogSizeLimit || !channel_) return;
   std::rename(log_path_.c_str(), (log_path_ + ".1").c_str());
   if (auto fresh = open_log()) (void)channel_->send(LogFile{}, {fresh->get()});  // if lost, the next report tries again

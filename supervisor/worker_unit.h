@@ -18,7 +18,7 @@ namespace dongle {
 class WorkerUnit {
  public:
   struct Events {
-    std::function<void()> on_ready;                      ///< serves with the newest setup
+    std::function<void()> on_ready;                       ///< serves with the newest setup
     std::function<void(const std::string& how)> on_lost;  ///< its process is gone; it will be started again
     std::function<void(const DialResult&)> on_dial;
     std::function<void()> on_device_gone;

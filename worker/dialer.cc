@@ -10,25 +10,19 @@ namespace dongle {
 CloseReason connect_failure(int sys) {
   switch (sys) {
     case ECONNREFUSED:
-    case ECONNRESET:
-      return CloseReason::connect_refused;
-    case ETIMEDOUT:
-      return CloseReason::connect_timeout;
+    case ECONNRESET: return CloseReason::connect_refused;
+    case ETIMEDOUT: return CloseReason::connect_timeout;
     case EHOSTUNREACH:
-    case EHOSTDOWN:
-      return CloseReason::unreachable_host;
-    case ENODEV:
-      return CloseReason::no_device;
+    case EHOSTDOWN: return CloseReason::unreachable_host;
+    case ENODEV: return CloseReason::no_device;
     case EMFILE:
     case ENFILE:
     case ENOBUFS:
     case ENOMEM:
     case EADDRNOTAVAIL:
-    case EAGAIN:
-      return CloseReason::no_resources;
+    case EAGAIN: return CloseReason::no_resources;
     // ENETUNREACH, ENETDOWN; EACCES and EPERM are how a prohibit rule and the packet filter say it.
-    default:
-      return CloseReason::unreachable_network;
+    default: return CloseReason::unreachable_network;
   }
 }
 

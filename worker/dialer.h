@@ -23,8 +23,7 @@ class Dial : Poller::Sink {
   /// Called once, never from within start(); may destroy the Dial.
   using Done = std::function<void(Outcome)>;
 
-  Dial(UvLoop& loop, Poller& poller, const Egress& egress)
-      : poller_(poller), egress_(egress), timer_(loop) {}
+  Dial(UvLoop& loop, Poller& poller, const Egress& egress) : poller_(poller), egress_(egress), timer_(loop) {}
   /// targets: at least one; those beyond kMaxAddresses are left out.
   void start(std::vector<Endpoint> targets, Millis timeout, Done done);
 

@@ -222,30 +222,18 @@ std::expected<Request, Refusal> read_head(std::string_view head) {
 
 const char* status_text(int status) {
   switch (status) {
-    case 400:
-      return "Bad Request";
-    case 403:
-      return "Forbidden";
-    case 405:
-      return "Method Not Allowed";
-    case 408:
-      return "Request Timeout";
-    case 414:
-      return "URI Too Long";
-    case 431:
-      return "Request Header Fields Too Large";
-    case 501:
-      return "Not Implemented";
-    case 502:
-      return "Bad Gateway";
-    case 503:
-      return "Service Unavailable";
-    case 504:
-      return "Gateway Timeout";
-    case 505:
-      return "HTTP Version Not Supported";
-    default:
-      return "Error";
+    case 400: return "Bad Request";
+    case 403: return "Forbidden";
+    case 405: return "Method Not Allowed";
+    case 408: return "Request Timeout";
+    case 414: return "URI Too Long";
+    case 431: return "Request Header Fields Too Large";
+    case 501: return "Not Implemented";
+    case 502: return "Bad Gateway";
+    case 503: return "Service Unavailable";
+    case 504: return "Gateway Timeout";
+    case 505: return "HTTP Version Not Supported";
+    default: return "Error";
   }
 }
 
@@ -320,26 +308,15 @@ bool BodyFramer::step(char c) {
       digits_ = 0;
       state_ = left_ == 0 ? Chunk::TrailerStart : Chunk::Data;
       return c == '\n';
-    case Chunk::Data:
-      return false;  // take() handles data as a run
-    case Chunk::DataCr:
-      state_ = Chunk::DataLf;
-      return c == '\r';
-    case Chunk::DataLf:
-      state_ = Chunk::Size;
-      return c == '\n';
-    case Chunk::TrailerStart:
-      state_ = c == '\r' ? Chunk::EndLf : Chunk::Trailer;
-      return c != '\n';
+    case Chunk::Data: return false;  // take() handles data as a run
+    case Chunk::DataCr: state_ = Chunk::DataLf; return c == '\r';
+    case Chunk::DataLf: state_ = Chunk::Size; return c == '\n';
+    case Chunk::TrailerStart: state_ = c == '\r' ? Chunk::EndLf : Chunk::Trailer; return c != '\n';
     case Chunk::Trailer:
       if (c == '\r') state_ = Chunk::TrailerLf;
       return c != '\n';
-    case Chunk::TrailerLf:
-      state_ = Chunk::TrailerStart;
-      return c == '\n';
-    case Chunk::EndLf:
-      done_ = true;
-      return c == '\n';
+    case Chunk::TrailerLf: state_ = Chunk::TrailerStart; return c == '\n';
+    case Chunk::EndLf: done_ = true; return c == '\n';
   }
   return false;
 }

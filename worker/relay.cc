@@ -57,16 +57,12 @@ void Relay::note_events(std::uint32_t events, Direction& reads, Direction& write
 
 void Relay::advance() {
   switch (pump(down_, *server_, *client_, nullptr)) {
-    case Pumped::Ok:
-      break;
-    case Pumped::ReadFailed:
-      return finish(is_lost(error_) ? CloseReason::server_lost : CloseReason::server_reset);
-    case Pumped::WriteFailed:
-      return finish(is_lost(error_) ? CloseReason::client_lost : CloseReason::client_reset);
+    case Pumped::Ok: break;
+    case Pumped::ReadFailed: return finish(is_lost(error_) ? CloseReason::server_lost : CloseReason::server_reset);
+    case Pumped::WriteFailed: return finish(is_lost(error_) ? CloseReason::client_lost : CloseReason::client_reset);
   }
   switch (pump(up_, *client_, *server_, body_ ? &*body_ : nullptr)) {
-    case Pumped::Ok:
-      break;
+    case Pumped::Ok: break;
     case Pumped::ReadFailed:
       if (error_ == EPROTO) return finish(CloseReason::bad_request);
       return finish(is_lost(error_) ? CloseReason::client_lost : CloseReason::client_reset);

@@ -15,16 +15,11 @@ constexpr std::uint32_t kHangup = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 
 CloseReason resolve_failure(const Error& error) {
   switch (error.code) {
-    case Errc::NotFound:
-      return CloseReason::dns_not_found;
-    case Errc::Timeout:
-      return CloseReason::dns_timeout;
-    case Errc::Unreachable:
-      return CloseReason::no_device;
-    case Errc::Full:
-      return CloseReason::no_resources;
-    case Errc::Cancelled:
-      return CloseReason::interrupted;
+    case Errc::NotFound: return CloseReason::dns_not_found;
+    case Errc::Timeout: return CloseReason::dns_timeout;
+    case Errc::Unreachable: return CloseReason::no_device;
+    case Errc::Full: return CloseReason::no_resources;
+    case Errc::Cancelled: return CloseReason::interrupted;
     case Errc::InvalidArgument:
     case Errc::Exists:
     case Errc::Busy:
@@ -32,8 +27,7 @@ CloseReason resolve_failure(const Error& error) {
     case Errc::Permission:
     case Errc::Unsupported:
     case Errc::Protocol:
-    case Errc::Io:
-      return CloseReason::dns_failed;
+    case Errc::Io: return CloseReason::dns_failed;
   }
   return CloseReason::dns_failed;
 }
@@ -69,15 +63,11 @@ void Session::start(UniqueFd client) {
 void Session::on_ready(PolledSocket&, std::uint32_t events) {
   client_events_ |= events;
   switch (state_) {
-    case State::Handshake:
-      return read_handshake();
-    case State::Connecting:
-      return watch_waiting_client();
-    case State::Closing:
-      return drain_client();
+    case State::Handshake: return read_handshake();
+    case State::Connecting: return watch_waiting_client();
+    case State::Closing: return drain_client();
     case State::Relaying:  // the relay has the sockets
-    case State::Ended:
-      return;
+    case State::Ended: return;
   }
 }
 

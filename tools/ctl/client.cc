@@ -32,15 +32,12 @@ std::unexpected<Failure> cannot_connect(const std::string& path, int error) {
   switch (error) {
     case ENOENT:
     case ECONNREFUSED:
-      return failed(ExitCode::NotRunning,
-                    reason + "; is the daemon running? start it with: dongle-supervisor");
+      return failed(ExitCode::NotRunning, reason + "; is the daemon running? start it with: dongle-supervisor");
     case EACCES:
     case EPERM:
       return failed(ExitCode::NoPermission, reason + "; run donglectl as root or as a member of the socket's group");
-    case EAGAIN:
-      return timed_out();  // its queue of connections stayed full
-    default:
-      return failed(ExitCode::Failed, reason);
+    case EAGAIN: return timed_out();  // its queue of connections stayed full
+    default: return failed(ExitCode::Failed, reason);
   }
 }
 

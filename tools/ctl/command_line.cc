@@ -128,16 +128,13 @@ Millis default_timeout(Verb verb) {
     case Verb::Apn:
     case Verb::ConfigCheck:
     case Verb::ConfigSchema:
-    case Verb::NotYet:
-      return Seconds{5};
+    case Verb::NotYet: return Seconds{5};
     case Verb::Start:
     case Verb::Stop:
     case Verb::Restart:
     case Verb::Rotate:
-    case Verb::Reload:
-      return Seconds{120};
-    case Verb::Recover:
-      return Seconds{600};
+    case Verb::Reload: return Seconds{120};
+    case Verb::Recover: return Seconds{600};
   }
   return Seconds{5};
 }

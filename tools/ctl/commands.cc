@@ -25,30 +25,22 @@ ExitCode run_command(const CommandLine& line, const Console& console) {
     return found ? run(line, *found, console) : console.error("", found.error());
   };
   switch (line.verb) {
-    case Verb::Status:
-      return with_daemon(run_status);
+    case Verb::Status: return with_daemon(run_status);
     case Verb::Start:
     case Verb::Stop:
-    case Verb::Restart:
-      return with_daemon(run_start_stop);
+    case Verb::Restart: return with_daemon(run_start_stop);
     case Verb::Rotate:
     case Verb::Recover:
     case Verb::Why:
     case Verb::Info:
-    case Verb::Apn:
-      return with_daemon(run_each);
+    case Verb::Apn: return with_daemon(run_each);
     case Verb::Traffic:
     case Verb::Incidents:
-    case Verb::Reload:
-      return with_daemon(run_report);
-    case Verb::Tail:
-      return with_daemon(run_tail);
-    case Verb::ConfigCheck:
-      return run_config_check(line, console);
-    case Verb::ConfigSchema:
-      return run_config_schema(line, console);
-    case Verb::NotYet:
-      return console.error(line.verb_name, {ExitCode::Failed, "not in this version yet"});
+    case Verb::Reload: return with_daemon(run_report);
+    case Verb::Tail: return with_daemon(run_tail);
+    case Verb::ConfigCheck: return run_config_check(line, console);
+    case Verb::ConfigSchema: return run_config_schema(line, console);
+    case Verb::NotYet: return console.error(line.verb_name, {ExitCode::Failed, "not in this version yet"});
   }
   return ExitCode::Failed;
 }

@@ -12,16 +12,11 @@ constexpr std::string_view kGap = "  ";
 
 const char* escape(Colour colour) {
   switch (colour) {
-    case Colour::None:
-      return "";
-    case Colour::Good:
-      return "\033[32m";
-    case Colour::Warning:
-      return "\033[33m";
-    case Colour::Bad:
-      return "\033[31m";
-    case Colour::Faint:
-      return "\033[2m";
+    case Colour::None: return "";
+    case Colour::Good: return "\033[32m";
+    case Colour::Warning: return "\033[33m";
+    case Colour::Bad: return "\033[31m";
+    case Colour::Faint: return "\033[2m";
   }
   return "";
 }

@@ -27,14 +27,16 @@ struct IpcChannelTest : testing::Test {
   std::vector<IpcMessage> messages;
   std::vector<UniqueFd> fds;
   std::vector<Error> closed;
-  std::unique_ptr<IpcChannel> channel = std::make_unique<IpcChannel>(
-      loop, std::move(pair.a),
-      IpcChannel::Handlers{[this](IpcMessage m, std::vector<UniqueFd> f) {
-                             messages.push_back(std::move(m));
-                             for (UniqueFd& fd : f) fds.push_back(std::move(fd));
-                           },
-                           [this](const Error& error) { closed.push_back(error); }});
-  void peer_sends(std::string_view bytes) { ASSERT_EQ(send(pair.b.get(), bytes.data(), bytes.size(), 0), static_cast<ssize_t>(bytes.size())); }
+  std::unique_ptr<IpcChannel> channel =
+      std::make_unique<IpcChannel>(loop, std::move(pair.a),
+                                   IpcChannel::Handlers{[this](IpcMessage m, std::vector<UniqueFd> f) {
+                                                          messages.push_back(std::move(m));
+                                                          for (UniqueFd& fd : f) fds.push_back(std::move(fd));
+                                                        },
+                                                        [this](const Error& error) { closed.push_back(error); }});
+  void peer_sends(std::string_view bytes) {
+    ASSERT_EQ(send(pair.b.get(), bytes.data(), bytes.size(), 0), static_cast<ssize_t>(bytes.size()));
+  }
 };
 
 TEST_F(IpcChannelTest, PassesMessagesInOrderWithTheirDescriptors) {
@@ -65,12 +67,13 @@ TEST_F(IpcChannelTest, TellsOnceThatThePeerIsGone) {
 }
 
 TEST_F(IpcChannelTest, ClosesOnGarbageAndOnMessagesOverTheLimit) {
-  const std::string rubbish[] = {"hello", "{}", "[[[[", R"({"type":"launch_rocket"})", std::string(kIpcMaxMessage + 1, ' ')};
+  const std::string rubbish[] = {"hello", "{}", "[[[[", R"({"type":"launch_rocket"})",
+                                 std::string(kIpcMaxMessage + 1, ' ')};
   for (const std::string& bytes : rubbish) {
     pair = socket_pair();
     closed.clear();
-    channel = std::make_unique<IpcChannel>(loop, std::move(pair.a),
-                                           IpcChannel::Handlers{{}, [this](const Error& error) { closed.push_back(error); }});
+    channel = std::make_unique<IpcChannel>(
+        loop, std::move(pair.a), IpcChannel::Handlers{{}, [this](const Error& error) { closed.push_back(error); }});
     int room = 4 * static_cast<int>(kIpcMaxMessage);
     setsockopt(pair.b.get(), SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
     peer_sends(bytes);
@@ -116,8 +119,8 @@ TEST_F(IpcChannelTest, ClosesDescriptorsThatNobodyTakes) {
   channel.reset();
   pair = socket_pair();
   int got = 0;
-  channel = std::make_unique<IpcChannel>(
-      loop, std::move(pair.a), IpcChannel::Handlers{[&](IpcMessage, std::vector<UniqueFd>) { ++got; }, {}});
+  channel = std::make_unique<IpcChannel>(loop, std::move(pair.a),
+                                         IpcChannel::Handlers{[&](IpcMessage, std::vector<UniqueFd>) { ++got; }, {}});
   IpcChannel sender(loop, std::move(pair.b), {});
   int ends[2];
   ASSERT_EQ(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);

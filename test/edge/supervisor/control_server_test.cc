@@ -60,7 +60,8 @@ class ControlServerTest : public testing::Test {
     bool over = false;
     run_until(loop, [&] {
       over |= !read_some(fd);
-      for (std::size_t end; lines.size() < count && (end = input_.find('\n')) != std::string::npos; input_.erase(0, end + 1))
+      for (std::size_t end; lines.size() < count && (end = input_.find('\n')) != std::string::npos;
+           input_.erase(0, end + 1))
         lines.push_back(*parse_json(input_.substr(0, end)));
       return over || lines.size() == count;
     });
@@ -93,7 +94,7 @@ class ControlServerTest : public testing::Test {
 };
 
 TEST_F(ControlServerTest, LetsOnlyOwnerAndGroupIn) {
-  struct stat st{};
+  struct stat st {};
   ASSERT_EQ(stat(path().c_str(), &st), 0);
   EXPECT_EQ(st.st_mode & 0777, 0660u);
 }
@@ -154,8 +155,17 @@ TEST_F(ControlServerTest, AnswersForACallThatItsHandlerForgot) {
 
 TEST_F(ControlServerTest, RefusesGarbageAndServesOn) {
   UniqueFd fd = connect_client();
-  const std::string rubbish[] = {"hello", "{", "[]", "7", "null", "{}", R"({"verb":7})", R"({"verb":""})",
-                                 R"({"verb":"echo","verb":"echo"})", std::string(50'000, '['), "\xff\xfe",
+  const std::string rubbish[] = {"hello",
+                                 "{",
+                                 "[]",
+                                 "7",
+                                 "null",
+                                 "{}",
+                                 R"({"verb":7})",
+                                 R"({"verb":""})",
+                                 R"({"verb":"echo","verb":"echo"})",
+                                 std::string(50'000, '['),
+                                 "\xff\xfe",
                                  std::string("a\0b", 3)};
   for (const std::string& line : rubbish) {
     ASSERT_TRUE(say(fd, line + "\n"));

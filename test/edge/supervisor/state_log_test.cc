@@ -21,7 +21,9 @@ class StateLogTest : public testing::Test {
   ~StateLogTest() override { std::filesystem::remove_all(folder_); }
   std::string file(const char* name = "log.json") const { return folder_ + "/" + name; }
   void write(const std::string& text) const { std::ofstream(file()) << text; }
-  static Json incidents(const IncidentLog& log) { return log.to_json(std::nullopt, IncidentLog::kMaxIncidents)["incidents"]; }
+  static Json incidents(const IncidentLog& log) {
+    return log.to_json(std::nullopt, IncidentLog::kMaxIncidents)["incidents"];
+  }
 
  private:
   std::string folder_;

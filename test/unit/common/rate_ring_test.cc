@@ -12,7 +12,9 @@ struct RateRingTest : testing::Test {
   void send(std::uint64_t bytes) { ring.add(total += bytes, now); }
 };
 
-TEST_F(RateRingTest, IsZeroBeforeAnythingHappened) { EXPECT_EQ(ring.per_second(now), 0u); }
+TEST_F(RateRingTest, IsZeroBeforeAnythingHappened) {
+  EXPECT_EQ(ring.per_second(now), 0u);
+}
 
 TEST_F(RateRingTest, TakesTheFirstTotalAsTheStartNotAsTraffic) {
   ring.add(1'000'000, now);

@@ -30,17 +30,49 @@ TEST(Diagnosis, FindsTheFaultAndWhereToEnter) {
       {"API hangs", [](Evidence& e) { e.modem.api = ModemView::Api::NoAnswer; }, Fault::ApiDead, Stage::Usb},
       {"API refuses", [](Evidence& e) { e.modem.api = ModemView::Api::Refused; }, Fault::NoEgress, Stage::Modem},
       {"no API", [](Evidence& e) { e.modem.api = ModemView::Api::NotConfigured; }, Fault::NoEgress, Stage::Route},
-      {"switched off", [](Evidence& e) { e.modem.data_switch = false; e.modem.connected = false; },
+      {"switched off",
+       [](Evidence& e) {
+         e.modem.data_switch = false;
+         e.modem.connected = false;
+       },
        Fault::DataSwitchedOff, Stage::Modem},
       {"switched off, so it isn't registered either",
-       [](Evidence& e) { e.modem.data_switch = false; e.modem.not_registered = true; }, Fault::DataSwitchedOff, Stage::Modem},
+       [](Evidence& e) {
+         e.modem.data_switch = false;
+         e.modem.not_registered = true;
+       },
+       Fault::DataSwitchedOff, Stage::Modem},
       {"disconnected", [](Evidence& e) { e.modem.connected = false; }, Fault::NotConnected, Stage::Modem},
       {"connected, nothing passes", [](Evidence&) {}, Fault::NoEgress, Stage::Modem},
-      {"no SIM", [](Evidence& e) { e.modem.sim_missing = true; e.modem.connected = false; }, Fault::SimMissing, {}},
+      {"no SIM",
+       [](Evidence& e) {
+         e.modem.sim_missing = true;
+         e.modem.connected = false;
+       },
+       Fault::SimMissing,
+       {}},
       {"PIN", [](Evidence& e) { e.modem.pin_required = true; }, Fault::PinRequired, {}},
-      {"no network", [](Evidence& e) { e.modem.not_registered = true; e.modem.connected = false; }, Fault::NotRegistered, {}},
-      {"data cap", [](Evidence& e) { e.modem.data_limit = true; e.modem.connected = false; }, Fault::DataLimit, {}},
-      {"APN", [](Evidence& e) { e.modem.profile_invalid = true; e.modem.connected = false; }, Fault::ProfileInvalid, {}},
+      {"no network",
+       [](Evidence& e) {
+         e.modem.not_registered = true;
+         e.modem.connected = false;
+       },
+       Fault::NotRegistered,
+       {}},
+      {"data cap",
+       [](Evidence& e) {
+         e.modem.data_limit = true;
+         e.modem.connected = false;
+       },
+       Fault::DataLimit,
+       {}},
+      {"APN",
+       [](Evidence& e) {
+         e.modem.profile_invalid = true;
+         e.modem.connected = false;
+       },
+       Fault::ProfileInvalid,
+       {}},
   };
   for (const Case& c : cases) {
     Evidence e = healthy_but_failing();

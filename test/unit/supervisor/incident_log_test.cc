@@ -16,7 +16,8 @@ Incident example() {
   incident.fault = "no_egress";
   incident.evidence = "the modem says connected, but nothing passes";
   incident.seen = "no answer within 5s";
-  incident.steps.push_back({WallTime(Millis(1'800'000'001'000)), "modem", "data_switch", "no_egress", "recovered", "ok", Millis(4200)});
+  incident.steps.push_back(
+      {WallTime(Millis(1'800'000'001'000)), "modem", "data_switch", "no_egress", "recovered", "ok", Millis(4200)});
   incident.outcome = "recovered";
   return incident;
 }
@@ -47,7 +48,8 @@ TEST(Incident, RefusesWhatIsNone) {
 TEST(Incident, ReadsTimesOutOfRangeWithoutOverflow) {
   for (const char* number : {"9223372036854775807", "-9223372036854775808", "18446744073709551615", "1e300"}) {
     auto json = parse_json(fmt::format(
-        R"({{"id":11,"number":1,"began_ms":{0},"ended_ms":{0},"took_ms":{0},"steps":[{{"at_ms":{0},"took_ms":{0}}},7]}})", number));
+        R"({{"id":11,"number":1,"began_ms":{0},"ended_ms":{0},"took_ms":{0},"steps":[{{"at_ms":{0},"took_ms":{0}}},7]}})",
+        number));
     ASSERT_TRUE(json);
     auto incident = incident_from_json(*json);
     ASSERT_TRUE(incident) << number;

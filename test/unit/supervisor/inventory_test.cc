@@ -47,7 +47,8 @@ TEST(Inventory, FindsADeviceByWhatIsConfigured) {
       {"by port", dongle(11, "", "", "2-1.2"), 4, ""},
       {"the port decides over the name", dongle(11, "m11", "", "2-1.2"), 4, ""},
       {"the port decides over the MAC", dongle(11, "", kMac, "2-1.2"), 4, ""},
-      {"nothing in the port, the name sits in another", dongle(11, "m11", "", "2-1.3"), 0, "is at USB path 2-1.1, not at 2-1.3"},
+      {"nothing in the port, the name sits in another", dongle(11, "m11", "", "2-1.3"), 0,
+       "is at USB path 2-1.1, not at 2-1.3"},
       {"nothing in the port, the name isn't a USB device", dongle(11, "veth0", "", "2-1.3"), 5, ""},
       {"no such name", dongle(11, "m19", "", ""), 0, "no interface m19"},
       {"no such MAC", dongle(11, "", "02:00:00:00:00:99", ""), 0, "no interface with mac 02:00:00:00:00:99"},
@@ -58,7 +59,8 @@ TEST(Inventory, FindsADeviceByWhatIsConfigured) {
     DeviceMatch found = match_one(row.config, links);
     EXPECT_EQ(found.index.value, row.index) << row.name;
     EXPECT_THAT(found.trouble, HasSubstr(row.trouble)) << row.name;
-    EXPECT_EQ(found.trouble.empty(), static_cast<bool>(found.index)) << row.name << ": a reason exactly if there is none";
+    EXPECT_EQ(found.trouble.empty(), static_cast<bool>(found.index))
+        << row.name << ": a reason exactly if there is none";
   }
 }
 

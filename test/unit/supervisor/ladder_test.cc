@@ -18,9 +18,8 @@ LadderPolicy all_stages() {
   return policy;
 }
 
-const Obstacles kNoUsb = {{Action::UsbRebind, "no USB path"},
-                          {Action::PortPower, "no USB path"},
-                          {Action::HubPower, "no USB path"}};
+const Obstacles kNoUsb = {
+    {Action::UsbRebind, "no USB path"}, {Action::PortPower, "no USB path"}, {Action::HubPower, "no USB path"}};
 
 struct LadderTest : testing::Test {
   LadderTest() { ladder.set_obstacles(kNoUsb); }
@@ -107,8 +106,13 @@ TEST_F(LadderTest, ARebootThatUncoversAMissingSimEndsTheRun) {
 }
 
 TEST_F(LadderTest, RetriesWithDoublingWaitsUpToAnHour) {
-  ladder.set_obstacles({{Action::RouteReset, "x"}, {Action::DataSwitch, "x"}, {Action::NetworkMode, "x"},
-                        {Action::Reboot, "x"}, {Action::UsbRebind, "x"}, {Action::PortPower, "x"}, {Action::HubPower, "x"}});
+  ladder.set_obstacles({{Action::RouteReset, "x"},
+                        {Action::DataSwitch, "x"},
+                        {Action::NetworkMode, "x"},
+                        {Action::Reboot, "x"},
+                        {Action::UsbRebind, "x"},
+                        {Action::PortPower, "x"},
+                        {Action::HubPower, "x"}});
   ladder.down(now);
   Millis expected = std::chrono::minutes(5);
   for (int run = 0; run < 6; ++run) {
@@ -171,7 +175,9 @@ TEST_F(LadderTest, RandomEventsNeverBreakItsPromises) {
     if (d.kind == Kind::Act) {
       ASSERT_EQ(acting, 0);
       acting = 1;
-      if (last) { ASSERT_GT(d.action, *last); }
+      if (last) {
+        ASSERT_GT(d.action, *last);
+      }
       last = d.action;
       ASSERT_FALSE(kNoUsb.contains(d.action));
     }
@@ -183,8 +189,15 @@ TEST_F(LadderTest, RandomEventsNeverBreakItsPromises) {
       case 0: follow(ladder.down(now)); break;
       case 1: follow(ladder.diagnosed(found[pick(4)], now)); break;
       case 2: follow(ladder.action_done(pick(2) != 0, "", now)); break;
-      case 3: if (pick(8) == 0) follow(ladder.traffic_ok(now)); break;
-      case 4: if (pick(20) == 0 && !ladder.is_running()) { last.reset(); follow(ladder.recover(kStages[pick(5)], now)); } break;
+      case 3:
+        if (pick(8) == 0) follow(ladder.traffic_ok(now));
+        break;
+      case 4:
+        if (pick(20) == 0 && !ladder.is_running()) {
+          last.reset();
+          follow(ladder.recover(kStages[pick(5)], now));
+        }
+        break;
       default: follow(ladder.tick(now));
     }
     if (HasFatalFailure()) return;

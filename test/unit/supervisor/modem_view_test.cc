@@ -61,19 +61,35 @@ TEST(ModemView, ReadsWhatOnlyAPersonCanMend) {
     std::vector<bool> person;
   } rows[] = {
       {"healthy", [](ModemStatus&) {}, SimState::Ready, {0, 0, 0, 0, 0}},
-      {"no SIM by status", [](ModemStatus& s) { s.connection = ConnectionState::Disconnected; s.sim_status = 255; },
-       SimState::Ready, {1, 0, 0, 0, 0}},
+      {"no SIM by status",
+       [](ModemStatus& s) {
+         s.connection = ConnectionState::Disconnected;
+         s.sim_status = 255;
+       },
+       SimState::Ready,
+       {1, 0, 0, 0, 0}},
       {"no SIM by pin/status", [](ModemStatus&) {}, SimState::Absent, {1, 0, 0, 0, 0}},
       {"PIN", [](ModemStatus&) {}, SimState::PinRequired, {0, 1, 0, 0, 0}},
       {"PUK", [](ModemStatus&) {}, SimState::PukRequired, {0, 1, 0, 0, 0}},
-      {"no network", [](ModemStatus& s) { s.connection = ConnectionState::Disconnected; s.service_status = 0; },
-       SimState::Ready, {0, 0, 1, 0, 0}},
-      {"no registration by its code", [](ModemStatus& s) { s.connection = ConnectionState::NoRegistration; },
-       SimState::Ready, {0, 0, 1, 0, 0}},
-      {"connected counts for more than a service status", [](ModemStatus& s) { s.service_status = 0; }, SimState::Ready,
+      {"no network",
+       [](ModemStatus& s) {
+         s.connection = ConnectionState::Disconnected;
+         s.service_status = 0;
+       },
+       SimState::Ready,
+       {0, 0, 1, 0, 0}},
+      {"no registration by its code",
+       [](ModemStatus& s) { s.connection = ConnectionState::NoRegistration; },
+       SimState::Ready,
+       {0, 0, 1, 0, 0}},
+      {"connected counts for more than a service status",
+       [](ModemStatus& s) { s.service_status = 0; },
+       SimState::Ready,
        {0, 0, 0, 0, 0}},
       {"data cap", [](ModemStatus& s) { s.connection = ConnectionState::DataLimit; }, SimState::Ready, {0, 0, 0, 1, 0}},
-      {"APN refused", [](ModemStatus& s) { s.connection = ConnectionState::InvalidProfile; }, SimState::Ready,
+      {"APN refused",
+       [](ModemStatus& s) { s.connection = ConnectionState::InvalidProfile; },
+       SimState::Ready,
        {0, 0, 0, 0, 1}},
   };
   for (const auto& row : rows) {

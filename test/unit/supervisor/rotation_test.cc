@@ -14,7 +14,9 @@ struct RotationPolicyTest : testing::Test {
   TimePoint now{std::chrono::hours(1)};
 };
 
-TEST_F(RotationPolicyTest, LetsTheFirstOneBegin) { EXPECT_FALSE(policy.refuse(std::nullopt, 0, now)); }
+TEST_F(RotationPolicyTest, LetsTheFirstOneBegin) {
+  EXPECT_FALSE(policy.refuse(std::nullopt, 0, now));
+}
 
 TEST_F(RotationPolicyTest, RefusesInTheCooldownAndSaysHowLong) {
   auto refusal = policy.refuse(now - Millis(4100), 0, now);
