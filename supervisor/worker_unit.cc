@@ -15,6 +15,9 @@ namespace {
 
 // A worker that lived this long didn't die of its start: it comes back without a wait.
 constexpr Millis kLivedWell = Seconds(10);
+// One that had served before it died comes back without a wait, too, so that clients hardly notice; but not for ever,
+// or one that dies of its first connection would keep the host busy.
+constexpr int kForgivenDeaths = 30;
 // An earlier supervisor's worker that still holds the port registers within its own retry time (500 ms); only after
 // this long is the port somebody else's.
 constexpr Millis kOrphanGrace = Seconds(3);
@@ -179,7 +182,9 @@ void WorkerUnit::on_exit(const std::string& how) {
   channel_.reset();
   ready_ = false;
   before_ = totals();
-  current_ = {};
+  bool had_served = std::exchange(current_, {}).listening;
+  if (UvLoop::now() - started_at_ >= kLivedWell) forgiven_deaths_ = 0;
+  if (had_served && ++forgiven_deaths_ <= kForgivenDeaths) backoff_.reset();
   kill_timer_.stop();
   auto when_gone = std::exchange(when_gone_, {});
   if (!wanted_) {

@@ -80,6 +80,7 @@ class WorkerUnit {
   TimePoint bind_failing_since_{};
   bool listen_failure_told_ = false;
   Backoff backoff_;
+  int forgiven_deaths_ = 0;
   Timer retry_;
   Timer kill_timer_;
   std::vector<std::function<void()>> when_gone_;

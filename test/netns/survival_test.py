@@ -1,6 +1,7 @@
 """Workers and supervisor may die at any time: the port answers, transfers go on, the other dongles don't notice."""
 import os
 import signal
+import sys
 import threading
 import time
 import unittest
@@ -74,7 +75,7 @@ class Worker(testrack.TestCase):
         for client in clients:
             client.start()
         gaps = []
-        for _ in range(3):
+        for _ in range(6):                  # often enough for a back-off to show
             time.sleep(0.3)                 # let the loop run against a worker that lives
             old = self.worker_pid(11)
             killed = time.monotonic()
@@ -87,14 +88,15 @@ class Worker(testrack.TestCase):
             client.stop()
         self.assertEqual([client.refused for client in clients], [[]] * 4)
         # Only what the dead worker held itself may break: at most one for each client and death.
-        self.assertLessEqual(sum(len(client.broken) for client in clients), 12)
+        self.assertLessEqual(sum(len(client.broken) for client in clients), 24)
+        print("  served again after", ", ".join(f"{gap * 1000:.0f} ms" for gap in gaps), file=sys.stderr)
         self.assertLessEqual(max(gaps), 0.5, gaps)
         for neighbour in neighbours:
             self.assertTrue(neighbour.is_exact(), "a neighbour's transfer broke")
         for id in (12, 13):
             self.assertEqual(self.worker_pid(id), pids[id])
             self.assertEqual(self.status(id)["state"], "online")
-        self.assertEqual(self.daemon.log().count("event=worker_died"), 3)
+        self.assertEqual(self.daemon.log().count("event=worker_died"), 6)
 
     def test_a_worker_has_no_power(self):
         pid = self.worker_pid(12)
