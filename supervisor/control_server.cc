@@ -2,8 +2,6 @@
 
 #include <grp.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -90,24 +88,10 @@ bool ControlServer::Call::is_connected() const {
 }
 
 Result<std::unique_ptr<ControlServer>> ControlServer::listen(UvLoop& loop, const std::string& path, Handler handler) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path)
-    return fail(Errc::InvalidArgument, "{}: longer than the {} bytes of a socket's path; choose a shorter runtime_dir",
-                path, sizeof address.sun_path - 1);
-  path.copy(address.sun_path, path.size());
-  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd) return fail_errno(errno, "control.sock");
-  unlink(path.c_str());
-  // Closed to everyone until its group stands.
-  mode_t old = umask(0177);
-  int bound = bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address);
-  int sys = errno;
-  umask(old);
-  if (bound != 0) return fail_errno(sys, "{}", path);
-  if (const group* g = getgrnam("dongle")) (void)!chown(path.c_str(), static_cast<uid_t>(-1), g->gr_gid);
-  if (chmod(path.c_str(), 0660) != 0 || ::listen(fd.get(), 64) != 0) return fail_errno(errno, "{}", path);
-  return std::unique_ptr<ControlServer>(new ControlServer(loop, std::move(fd), path, std::move(handler)));
+  const group* g = getgrnam("dongle");
+  auto fd = listen_unix(path, SOCK_STREAM, 0660, g ? g->gr_gid : static_cast<gid_t>(-1), 64);
+  if (!fd) return std::unexpected(std::move(fd).error());
+  return std::unique_ptr<ControlServer>(new ControlServer(loop, std::move(*fd), path, std::move(handler)));
 }
 
 ControlServer::ControlServer(UvLoop& loop, UniqueFd listener, std::string path, Handler handler)

@@ -207,7 +207,6 @@ void FirewallApply::on_applied(Result<ChildResult> result) {
     retry_delay_ = Millis{0};
     table_present_ = applied_;  // not if it was flushed meanwhile
   }
-  if (auto tell = on_outcome_) tell();
   next();
 }
 

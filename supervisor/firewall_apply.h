@@ -25,9 +25,6 @@ class FirewallApply {
 
   /// The newest plan wins. Fails, changing nothing, if the plan can't be written as rules (firewall_script).
   Result<void> set_wanted(const FirewallPlan& plan);
-  /// Called when the newest plan has been put into the kernel, and when that failed (failure() says why); without nft
-  /// even before set_wanted returns.
-  void on_outcome(std::function<void()> callback) { on_outcome_ = std::move(callback); }
   /// The kernel has the newest plan, as far as its events tell.
   bool is_applied() const { return applied_; }
   std::optional<Error> failure() const { return failure_; }
@@ -82,7 +79,6 @@ class FirewallApply {
   Timer retry_timer_;
   Millis retry_delay_{0};
   std::optional<Error> failure_;
-  std::function<void()> on_outcome_;
 };
 
 }  // namespace dongle

@@ -20,8 +20,8 @@ bool is_global(const Address& a) {
 
 }  // namespace
 
-Result<std::unique_ptr<Routing>> Routing::open(UvLoop& loop, std::string dhcp_report, Hooks hooks) {
-  std::unique_ptr<Routing> self(new Routing(loop, std::move(dhcp_report), std::move(hooks)));
+Result<std::unique_ptr<Routing>> Routing::open(UvLoop& loop, std::string dhcp_report, OnNetwork on_network) {
+  std::unique_ptr<Routing> self(new Routing(loop, std::move(dhcp_report), std::move(on_network)));
   auto netlink = Netlink::open(loop, kOurProtocol);
   if (!netlink) return wrap(std::move(netlink).error(), "netlink");
   self->netlink_ = std::move(*netlink);
@@ -31,14 +31,13 @@ Result<std::unique_ptr<Routing>> Routing::open(UvLoop& loop, std::string dhcp_re
   self->firewall_ = std::move(*firewall);
   auto* raw = self.get();
   self->netlink_->on_change([raw] { raw->evaluate(); });
-  self->firewall_->on_outcome([raw] { raw->hooks_.on_firewall(); });
   return self;
 }
 
-Routing::Routing(UvLoop& loop, std::string dhcp_report, Hooks hooks)
+Routing::Routing(UvLoop& loop, std::string dhcp_report, OnNetwork on_network)
     : loop_(loop),
       dhcp_report_(std::move(dhcp_report)),
-      hooks_(std::move(hooks)),
+      on_network_(std::move(on_network)),
       check_timer_(loop),
       evaluate_timer_(loop) {
   check_timer_.repeat(kHostCheckInterval, [this] { check_host(); });
@@ -122,7 +121,7 @@ void Routing::evaluate() {
                                           {"address", now.v4 ? now.v4->to_string() : "-"},
                                           {"routes", now.routes_in_force},
                                           {"trouble", now.trouble}});
-    hooks_.on_network(config.id, now);
+    on_network_(config.id, now);
   }
 
   auto defaults = foreign_defaults(netlink_->state(), std::vector<IfIndex>(ours.begin(), ours.end()));

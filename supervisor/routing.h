@@ -20,12 +20,10 @@ namespace dongle {
 /// rules, kernel settings and the firewall as they have to be, and puts back what others remove.
 class Routing {
  public:
-  struct Hooks {
-    std::function<void(DongleId, const DongleNetwork&)> on_network;  ///< something about a dongle's device changed
-    std::function<void()> on_firewall;                               ///< applied or failed
-  };
+  /// Something about a dongle's device changed.
+  using OnNetwork = std::function<void(DongleId, const DongleNetwork&)>;
   /// Opens netlink and nftables; an error says what the host lacks. dhcp_report: the path of our udhcpc script.
-  static Result<std::unique_ptr<Routing>> open(UvLoop& loop, std::string dhcp_report, Hooks hooks);
+  static Result<std::unique_ptr<Routing>> open(UvLoop& loop, std::string dhcp_report, OnNetwork on_network);
 
   /// Takes over which dongles there are and makes it so.
   Result<void> configure(const Config& config);
@@ -40,10 +38,9 @@ class Routing {
   std::uint64_t firewall_repairs() const { return firewall_->repairs(); }
   void read_counters(FirewallApply::CountersDone done) { firewall_->read_counters(std::move(done)); }
   std::uint64_t route_repairs(DongleId id) const { return routes_->repairs(id); }
-  std::uint64_t netlink_overruns() const { return netlink_->overruns(); }
 
  private:
-  Routing(UvLoop& loop, std::string dhcp_report, Hooks hooks);
+  Routing(UvLoop& loop, std::string dhcp_report, OnNetwork on_network);
   void evaluate();
   void ask_dhcp(const DongleConfig& config, const Link* link);
   DongleRoute wanted_route(const DongleConfig& config, const Link* link) const;
@@ -53,7 +50,7 @@ class Routing {
 
   UvLoop& loop_;
   std::string dhcp_report_;
-  Hooks hooks_;
+  OnNetwork on_network_;
   std::unique_ptr<Netlink> netlink_;
   std::unique_ptr<RouteApply> routes_;
   std::unique_ptr<FirewallApply> firewall_;

@@ -84,13 +84,10 @@ Result<void> Supervisor::start() {
   if (!launcher) return std::unexpected(std::move(launcher).error());
   launcher_ = std::move(*launcher);
 
-  auto routing = Routing::open(loop_, paths_.dhcp_report,
-                               {[this](DongleId id, const DongleNetwork& network) {
-                                  if (auto it = dongles_.find(id); it != dongles_.end())
-                                    it->second->set_network(network);
-                                  spread_denied_destinations();
-                                },
-                                [] {}});
+  auto routing = Routing::open(loop_, paths_.dhcp_report, [this](DongleId id, const DongleNetwork& network) {
+    if (auto it = dongles_.find(id); it != dongles_.end()) it->second->set_network(network);
+    spread_denied_destinations();
+  });
   if (!routing) return std::unexpected(std::move(routing).error());
   routing_ = std::move(*routing);
 

@@ -1,8 +1,6 @@
 #include "supervisor/worker_link.h"
 
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 
 #include <cerrno>
 #include <cstring>
@@ -27,18 +25,9 @@ struct WorkerLink::Newcomer {
 
 Result<std::unique_ptr<WorkerLink>> WorkerLink::listen(UvLoop& loop, const std::string& path, std::uint32_t uid_base,
                                                        OnRegister on_register) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path)
-    return fail(Errc::InvalidArgument, "{}: longer than the {} bytes of a socket's path; choose a shorter runtime_dir",
-                path, sizeof address.sun_path - 1);
-  path.copy(address.sun_path, path.size());
-  UniqueFd fd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd) return fail_errno(errno, "worker.sock");
-  unlink(path.c_str());
-  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return fail_errno(errno, "{}", path);
-  if (chmod(path.c_str(), 0666) != 0 || ::listen(fd.get(), 300) != 0) return fail_errno(errno, "{}", path);
-  return std::unique_ptr<WorkerLink>(new WorkerLink(loop, std::move(fd), path, uid_base, std::move(on_register)));
+  auto fd = listen_unix(path, SOCK_SEQPACKET, 0666, static_cast<gid_t>(-1), 300);
+  if (!fd) return std::unexpected(std::move(fd).error());
+  return std::unique_ptr<WorkerLink>(new WorkerLink(loop, std::move(*fd), path, uid_base, std::move(on_register)));
 }
 
 WorkerLink::WorkerLink(UvLoop& loop, UniqueFd listener, std::string path, std::uint32_t uid_base,
