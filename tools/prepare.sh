@@ -10,6 +10,8 @@ BUILD_PACKAGES=(
 )
 # The clients that tests send through a proxy.
 TEST_PACKAGES=(wget git proxychains4 netcat-openbsd openssh-client openssh-server)
+# The virtual machine of test/run lab, and what its root image is made with.
+LAB_PACKAGES=(qemu-system-x86 mmdebstrap e2fsprogs)
 # What test/lint calls.
 LINT_PACKAGES=(clang-format clang-tidy-16)
 

@@ -10,6 +10,7 @@ import hashlib
 import lzma
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -233,11 +234,16 @@ def _with_dependencies(folder, names):
 
 def _run(*command, stdin=subprocess.DEVNULL):
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    done = subprocess.run(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                          env=os.environ | {"PATH": path, "LC_ALL": "C", "TMPDIR": "/tmp"})
-    if done.returncode:
-        raise Unavailable(f"{command[0]} failed: {' | '.join(done.stdout.strip().splitlines()[-3:])}")
-    return done.stdout
+    child = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+                             env=os.environ | {"PATH": path, "LC_ALL": "C", "TMPDIR": "/tmp"}, start_new_session=True)
+    try:
+        said = child.communicate()[0]
+    except BaseException:
+        child.terminate()           # and wait: mmdebstrap takes its mounts down
+        child.wait()
+        raise
+    if child.returncode:
+        raise Unavailable(f"{command[0]} failed: {' | '.join(said.strip().splitlines()[-3:])}")
 
 
 def _read(path):
@@ -245,9 +251,18 @@ def _read(path):
         return file.read()
 
 
+def _end_with_parent():
+    import ctypes
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)      # PR_SET_PDEATHSIG
+
+
 if __name__ == "__main__":
+    _end_with_parent()
     try:
         print(ensure().root)
     except Unavailable as error:
         print(f"lab image: {error}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
