@@ -564,8 +564,8 @@ class TapTest(unittest.TestCase):
         mine, theirs = bytes.fromhex("0c5b8f279a0b"), socket.inet_aton(gateway)
         request = (b"\xff" * 6 + mine + b"\x08\x06" + bytes.fromhex("0001080006040001") + mine + socket.inet_aton(host)
                    + bytes(6) + theirs)
-        os.write(fd, request)
         def answered():
+            os.write(fd, request)
             try:
                 frame = os.read(fd, 2000)
             except BlockingIOError:
@@ -582,7 +582,7 @@ class TapTest(unittest.TestCase):
 
     def test_power_is_told(self):
         with control.Client(self.NAME) as client:
-            seen = 0
+            seen = len(client.call("power"))
             def expect(*changes):
                 nonlocal seen
                 got = []

@@ -155,11 +155,11 @@ class Farm:
             "password": options.password} for options, device in
             ((device.options, device) for device in self._devices.values())]}
 
-    async def _power(self, after):
-        """[ID, ON] for each change after the first so many since the rack is up; waits for one to come."""
+    async def _power(self, after=None):
+        """[ID, ON] for each change since the rack is up, or after the first so many, if need be waiting for one to come."""
         async with self._power_changed:
-            await self._power_changed.wait_for(lambda: len(self._power_changes) > after)
-        return self._power_changes[after:]
+            await self._power_changed.wait_for(lambda: after is None or len(self._power_changes) > after)
+        return self._power_changes[after or 0:]
 
     async def _stop(self):
         self._stopping.set()

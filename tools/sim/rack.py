@@ -149,6 +149,7 @@ class Rack:
     def __init__(self, name, taps=False):
         self.name = name
         self.taps = taps
+        self._plugged = set()       # with taps: a tap outlives its stick
         self.host, self.lan, self.inet = f"{name}-host", f"{name}-lan", f"{name}-inet"
 
     def modem(self, id):
@@ -206,7 +207,8 @@ class Rack:
         """Makes the stick's interface on the host, and the modem's end of it; a tap is there already, and goes up."""
         space = self.modem(options.id)
         if self.taps:
-            netns.ip_batch(["link set lan0 up"], space)
+            netns.ip_batch(["link set lan0 up arp on"], space)
+            self._plugged.add(options.id)
             return None
         netns.ip_batch([f"link add {name} netns {self.host} address {options.mac} type veth"
                         f" peer name lan0 netns {space}"])
@@ -217,6 +219,7 @@ class Rack:
     def unplug(self, options):
         if self.taps:
             netns.ip("link", "set", "lan0", "down", namespace=self.modem(options.id))
+            self._plugged.discard(options.id)
             return
         # By the modem's end: the host's may have another name by now.
         if netns.call_in(self.modem(options.id), _index_of, "lan0"):
@@ -224,7 +227,7 @@ class Rack:
 
     def is_plugged(self, options):
         if self.taps:
-            return netns.call_in(self.modem(options.id), _is_up, "lan0")
+            return options.id in self._plugged
         return netns.call_in(self.modem(options.id), _index_of, "lan0") is not None
 
     def set_carrier(self, options, up):
@@ -256,14 +259,6 @@ class Rack:
 
     def set_arp(self, options, on):
         netns.ip("link", "set", "lan0", "arp", "on" if on else "off", namespace=self.modem(options.id))
-
-
-def _is_up(interface):
-    import socket
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        get_flags, up = 0x8913, 1       # SIOCGIFFLAGS, IFF_UP
-        flags = fcntl.ioctl(any_socket, get_flags, struct.pack("16sH22x", interface.encode(), 0))
-        return bool(struct.unpack("16xH22x", flags)[0] & up)
 
 
 def _index_of(interface):
