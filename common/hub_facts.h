@@ -18,14 +18,14 @@ struct PortRef {
 };
 std::string to_string(const PortRef& port);  ///< "port 3 of hub 2-1"
 
-/// What the hub's descriptor says about the power of its ports (USB 2.0 11.23.2.1, wHubCharacteristics bits 1..0). A hub
-/// with a single port counts as PerPort even if its descriptor says ganged.
+/// What the hub's descriptor says about the power of its ports (USB 2.0 11.23.2.1, wHubCharacteristics bits 1..0). A
+/// hub with a single port counts as PerPort even if its descriptor says ganged.
 enum class PowerSwitching { Unknown, None, Ganged, PerPort };
 const char* to_string(PowerSwitching switching);  ///< "unknown", "none", "ganged", "per_port"
 
 struct PortFacts {
-  bool has_disable = false;  ///< the kernel (6.0 and later) offers portN/disable
-  bool hub_behind = false;   ///< a hub is plugged in there: never to be switched
+  bool has_disable = false;                          ///< the kernel (6.0 and later) offers portN/disable
+  bool hub_behind = false;                           ///< a hub is plugged in there: never to be switched
   std::optional<bool> disabled, powered, connected;  ///< absent: not known
   PortRef peer;  ///< the same socket's port on the USB 3 or USB 2 side, as the kernel pairs them; port 0: none
   bool operator==(const PortFacts&) const = default;

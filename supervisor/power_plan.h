@@ -2,8 +2,8 @@
 // Which ports to switch to take the power from a dongle, who else would lose it, and whether that may be done. Pure.
 //
 // Rules that hold for every plan, an operator's included: a port with a hub behind it is never switched; a port and its
-// USB 2 / USB 3 twin are switched together; a hub that switches all its ports together is never asked for one of them; a
-// root hub is never switched as a whole, it feeds what the computer itself needs.
+// USB 2 / USB 3 twin are switched together; a hub that switches all its ports together is never asked for one of them;
+// a root hub is never switched as a whole, it feeds what the computer itself needs.
 #include <map>
 #include <optional>
 #include <string>
@@ -33,9 +33,9 @@ struct DongleStanding {
 struct PowerView {
   const UsbTree& tree;
   const HubFactsMap& facts;
-  const std::vector<HubConfig>& hubs;         ///< names hubs and overrides what they say of themselves; may be empty
+  const std::vector<HubConfig>& hubs;  ///< names hubs and overrides what they say of themselves; may be empty
   const HubMemory& memory;
-  const std::vector<DongleStanding>& dongles;  ///< all of them, the one in question included
+  const std::vector<DongleStanding>& dongles;      ///< all of them, the one in question included
   const std::map<std::string, std::string>& held;  ///< hubs that the kernel holds: location → what happened
   WallTime now{};
 };
@@ -77,8 +77,8 @@ PowerPlan plan_port_power(const PowerView& view, DongleId id);
 /// Cutting every port of its hub, save those with a hub behind them. WhenAllDown: allowed when no bystander is hurt.
 /// Always: allowed, unless a bystander is a disk, which would lose data.
 PowerPlan plan_hub_power(const PowerView& view, DongleId id, HubPowerPolicy policy);
-/// For `donglectl power`: its own port if the hub can do that, else the whole hub. What was remembered of the hub and the
-/// policy forbid nothing here, a person does (hurts_others()); only what can't be done is an obstacle.
+/// For `donglectl power`: its own port if the hub can do that, else the whole hub. What was remembered of the hub and
+/// the policy forbid nothing here, a person does (hurts_others()); only what can't be done is an obstacle.
 PowerPlan plan_operator_power(const PowerView& view, DongleId id);
 
 }  // namespace dongle

@@ -1,7 +1,7 @@
 #pragma once
 // The upper half of the ladder, carried out: mode switch, configuration, rebind, reauthorize, port and hub power. What
-// can hang in the kernel is done by the program dongle-usb, a child with a deadline; whether it worked is judged by what
-// the USB tree shows afterwards. One object for all dongles.
+// can hang in the kernel is done by the program dongle-usb, a child with a deadline; whether it worked is judged by
+// what the USB tree shows afterwards. One object for all dongles.
 //
 //   power cycle: intent on disk ──▶ off ──▶ the device leaves the bus ──▶ off-time ──▶ on ──▶ intent cleared ──▶ back
 //
@@ -26,8 +26,9 @@ namespace dongle {
 class UsbActions {
  public:
   /// detail on success: what was seen, for a person: "left the bus after 0.04 s, off for 3 s, back as device 17 after
-  /// 1.9 s". Errors: Busy (this dongle or hub has an action under way, or the kernel holds the hub), Unsupported (the hub
-  /// or device can't), NotFound (not on the bus), Refused (it was done and nothing came of it), Timeout, Permission, Io.
+  /// 1.9 s". Errors: Busy (this dongle or hub has an action under way, or the kernel holds the hub), Unsupported (the
+  /// hub or device can't), NotFound (not on the bus), Refused (it was done and nothing came of it), Timeout,
+  /// Permission, Io.
   using Done = std::function<void(Result<std::string> detail)>;
 
   /// helper: the path of dongle-usb. memory_file: state_dir/hubs.json.
@@ -37,8 +38,8 @@ class UsbActions {
   /// What is plugged, at each change and once before the first action. Actions are judged by it; may call done.
   void on_tree(const UsbTree& tree);
 
-  // One action a dongle at a time; done comes once, from the loop, and never after cancel(). path: the device's port path.
-  // Each ends by itself within 55 s.
+  // One action a dongle at a time; done comes once, from the loop, and never after cancel(). path: the device's port
+  // path. Each ends by itself within 55 s.
 
   /// Zero-CD stick to network card. Done when the device is back with other ids, 10 s at the latest.
   void mode_switch(DongleId id, const std::string& path, Done done);

@@ -10,7 +10,8 @@
 
 namespace dongle {
 
-/// Runs `dongle-usb VERB…` in a child process, one run an object. Destroying it kills the helper and calls back no more.
+/// Runs `dongle-usb VERB…` in a child process, one run an object. Destroying it kills the helper and calls back no
+/// more.
 class UsbHelper {
  public:
   struct Reply {
