@@ -15,11 +15,12 @@ namespace dongle {
 /// an overrun of the event socket, on request, and on a slow timer. They run beside the loop, one at a time.
 class UsbWatch {
  public:
-  struct Times {
-    Millis settle{50};         ///< a burst of events is over when nothing came for this long
-    Millis settle_limit{250};  ///< a burst that doesn't end is looked at after this
-    Millis rescan{30'000};     ///< the slow timer
-    Millis slow{3'000};        ///< a scan that takes longer is logged
+  struct Options {
+    Millis settle{50};           ///< a burst of events is over when nothing came for this long
+    Millis settle_limit{250};    ///< a burst that doesn't end is looked at after this
+    Millis rescan{30'000};       ///< the slow timer
+    Millis slow{3'000};          ///< a scan that takes longer is logged
+    int event_buffer = 1 << 20;  ///< bytes, some 2,000 events
   };
   /// What a scan reads. Tests give their own; both are called outside the loop's thread.
   struct Source {
@@ -30,7 +31,8 @@ class UsbWatch {
 
   /// Reads the first picture before it returns (without names, which follow). Fails if the kernel's events can't be
   /// subscribed to. The loop outlives the object; what is stuck in the kernel when the object dies is left behind.
-  static Result<std::unique_ptr<UsbWatch>> open(UvLoop& loop, Source source = kernel_source(), Times times = {});
+  static Result<std::unique_ptr<UsbWatch>> open(UvLoop& loop, Source source, Options options);
+  static Result<std::unique_ptr<UsbWatch>> open(UvLoop& loop);
   ~UsbWatch();
   UsbWatch(const UsbWatch&) = delete;
   UsbWatch& operator=(const UsbWatch&) = delete;
@@ -45,15 +47,15 @@ class UsbWatch {
     std::uint64_t events = 0;      ///< of USB devices and their network devices
     std::uint64_t overruns = 0;    ///< times the kernel dropped events because we were slow
     std::uint64_t scans = 0;       ///< that ended
-    std::uint64_t slow_scans = 0;  ///< that took longer than Times::slow, or still do
+    std::uint64_t slow_scans = 0;  ///< that took longer than Options::slow, or still do
     std::uint64_t changes = 0;     ///< scans that found another picture
   };
   const Counters& counters() const;
 
  private:
   struct Impl;
-  explicit UsbWatch(std::shared_ptr<Impl> impl);
-  std::shared_ptr<Impl> impl_;
+  explicit UsbWatch(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace dongle
