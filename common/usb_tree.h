@@ -35,6 +35,7 @@ struct UsbDevice {
 /// By port path. The path is a stick's identity: it stays when the stick re-enumerates.
 struct UsbTree {
   std::map<std::string, UsbDevice> devices;
+  bool host_has_usb = true;  ///< false: this kernel has no USB at all, so an empty tree says nothing about a stick
 
   const UsbDevice* find(std::string_view path) const;
   /// What is plugged directly into the hub, in the order of its ports.
