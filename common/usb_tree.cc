@@ -36,6 +36,39 @@ int usb_port(std::string_view path) {
   return error == std::errc{} && end == digits.data() + digits.size() ? port : 0;
 }
 
+std::string resolve_usb_path(const UsbTree& tree, std::string_view configured) {
+  constexpr std::string_view kMark = "-usb-0:";
+  auto mark = configured.rfind(kMark);
+  if (mark == std::string_view::npos) return std::string(configured);
+  std::string_view controller = configured.substr(0, mark), ports = configured.substr(mark + kMark.size());
+  std::string first;
+  for (const auto& [path, device] : tree.devices) {
+    if (!path.starts_with("usb") || device.controller.empty()) continue;
+    if (!controller.ends_with("-" + device.controller)) continue;
+    std::string candidate = fmt::format("{}-{}", path.substr(3), ports);
+    if (tree.find(candidate) != nullptr) return candidate;
+    if (first.empty() || usb_path_less(candidate, first)) first = candidate;
+  }
+  return first;
+}
+
+bool usb_path_less(std::string_view a, std::string_view b) {
+  auto numbers = [](std::string_view path) {
+    std::vector<int> found;
+    int number = 0;
+    const char* end = path.data() + path.size();
+    for (const char* at = path.data(); at < end;) {
+      auto [next, error] = std::from_chars(at, end, number);
+      if (error == std::errc{}) found.push_back(number);
+      at = error == std::errc{} ? next : at + 1;
+      if (at < end && (*at == '-' || *at == '.')) ++at;
+    }
+    return found;
+  };
+  auto left = numbers(a), right = numbers(b);
+  return left != right ? left < right : a < b;
+}
+
 std::string usb_child(std::string_view hub, int port) {
   if (hub.starts_with("usb")) return fmt::format("{}-{}", hub.substr(3), port);
   return fmt::format("{}.{}", hub, port);
