@@ -38,6 +38,9 @@ class IdentityTable {
   /// hasn't changed its SIM.
   IdentityReport observe(const Identity& seen);
 
+  /// A stick was seen at this port once.
+  bool knows(const std::string& port) const { return ports_.contains(port); }
+
   Json to_json() const;
   /// Entries that make no sense are left out; anything else than such a document is an empty table.
   static IdentityTable from_json(const Json& json);

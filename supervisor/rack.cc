@@ -201,7 +201,7 @@ void Rack::act(DongleId id, Action action, int attempt, Done done) {
       PowerPlan plan = action == Action::PortPower ? plan_port_power(view(all), id)
                                                    : plan_hub_power(view(all), id, recovery_.hub_power);
       return cut_power(
-          id, plan, fmt::format("the power of hub {} is cycled for dongle {}", plan.hub_name, id),
+          id, plan, siblings(plan), fmt::format("the power of hub {} is cycled for dongle {}", plan.hub_name, id),
           [this, id, plan, attempt](Done then) { actions_.power_cycle(id, plan, attempt, std::move(then)); }, finished);
     }
     case Action::RouteReset:
@@ -211,14 +211,20 @@ void Rack::act(DongleId id, Action action, int attempt, Done done) {
   }
 }
 
+std::vector<DongleId> Rack::siblings(const PowerPlan& plan) const {
+  std::vector<DongleId> found;
+  for (const Bystander& other : plan.bystanders)
+    if (other.id && members_.contains(*other.id)) found.push_back(*other.id);
+  return found;
+}
+
 /// Tells the siblings, lets the connections of those who serve come to an end, cuts, and tells them again.
-void Rack::cut_power(DongleId id, const PowerPlan& plan, const std::string& reason, std::function<void(Done)> cut,
-                     Done done) {
+void Rack::cut_power(DongleId id, const PowerPlan& plan, std::vector<DongleId> told, const std::string& reason,
+                     std::function<void(Done)> cut, Done done) {
   Cut& mine = cuts_[id];
   mine.timer = std::make_unique<Timer>(loop_);
   mine.drain_until = UvLoop::now() + kDrainTime;
-  for (const Bystander& other : plan.bystanders)
-    if (other.id && members_.contains(*other.id)) mine.others.push_back(*other.id);
+  mine.told = std::move(told);
   mine.go = [this, id, cut = std::move(cut), done = std::move(done)] {
     cut([this, id, done](Result<std::string> outcome) {
       end_cut(id, outcome.has_value(), outcome ? *outcome : outcome.error().message());
@@ -231,13 +237,14 @@ void Rack::cut_power(DongleId id, const PowerPlan& plan, const std::string& reas
       done(fail(Errc::Refused, "{}", text));
     };
   else
-    for (DongleId other : mine.others) members_.at(other)->on_power_cut(Action::HubPower, reason);
+    for (DongleId one : mine.told)
+      members_.at(one)->on_power_cut(plan.kind == PowerPlan::Kind::Port ? Action::PortPower : Action::HubPower, reason);
   drain(id);
 }
 
 void Rack::drain(DongleId id) {
   Cut& mine = cuts_.at(id);
-  bool busy = std::ranges::any_of(mine.others, [this](DongleId other) {
+  bool busy = std::ranges::any_of(mine.told, [this](DongleId other) {
     auto it = members_.find(other);
     return it != members_.end() && it->second->connections() > 0;
   });
@@ -249,7 +256,7 @@ void Rack::drain(DongleId id) {
 void Rack::end_cut(DongleId id, bool ok, const std::string& detail) {
   auto node = cuts_.extract(id);
   if (!node) return;
-  for (DongleId other : node.mapped().others)
+  for (DongleId other : node.mapped().told)
     if (auto it = members_.find(other); it != members_.end()) it->second->on_power_back(ok, detail);
 }
 
@@ -271,10 +278,15 @@ PowerPlan Rack::operator_plan(DongleId id) const {
 }
 
 void Rack::power(DongleId id, Power what, Done done) {
+  if (board_.running().contains(id)) return done(fail(Errc::Busy, "dongle {}: a recovery is under way", id));
   PowerPlan plan = operator_plan(id);
   const char* words = what == Power::On ? "on" : what == Power::Off ? "off" : "off and on again";
+  begin(id, plan.kind == PowerPlan::Kind::Port ? Action::PortPower : Action::HubPower);
+  auto told = siblings(plan);
+  // Its own outage isn't its own failure either.
+  if (what == Power::Cycle) told.push_back(id);
   cut_power(
-      id, plan, fmt::format("an operator switches the power of hub {} {}", plan.hub_name, words),
+      id, plan, std::move(told), fmt::format("an operator switches the power {}", words),
       [this, id, plan, what](Done then) {
         switch (what) {
           case Power::Off: return actions_.power_off(id, plan, std::move(then));
@@ -282,7 +294,10 @@ void Rack::power(DongleId id, Power what, Done done) {
           case Power::Cycle: return actions_.power_cycle(id, plan, 1, std::move(then));
         }
       },
-      std::move(done));
+      [this, id, done = std::move(done)](Result<std::string> outcome) {
+        end(id);
+        done(std::move(outcome));
+      });
 }
 
 Json Rack::power_status(DongleId id) const {

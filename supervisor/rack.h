@@ -99,7 +99,7 @@ class Rack {
 
  private:
   struct Cut {
-    std::vector<DongleId> others;  ///< who was told
+    std::vector<DongleId> told;
     std::unique_ptr<Timer> timer;  ///< while their connections drain
     TimePoint drain_until{};
     std::function<void()> go;
@@ -109,8 +109,9 @@ class Rack {
   void tell_look_again();
   std::vector<DongleStanding> standings() const;
   PowerView view(const std::vector<DongleStanding>& standings) const;
-  void cut_power(DongleId id, const PowerPlan& plan, const std::string& reason, std::function<void(Done)> cut,
-                 Done done);
+  std::vector<DongleId> siblings(const PowerPlan& plan) const;
+  void cut_power(DongleId id, const PowerPlan& plan, std::vector<DongleId> told, const std::string& reason,
+                 std::function<void(Done)> cut, Done done);
   void drain(DongleId id);
   void end_cut(DongleId id, bool ok, const std::string& detail);
 

@@ -52,10 +52,11 @@ constexpr VerbRow kVerbs[] = {
     {Verb::Traffic, "traffic", Ids::Optional, "Byte counters and rates"},
     {Verb::Incidents, "incidents", Ids::AtMostOne, "What failed, what was done about it, and how it ended"},
     {Verb::Apn, "apn", Ids::Several, "APN profiles of the modem"},
+    {Verb::Power, "power", Ids::Several, "Switch the power of a dongle's port, or say what can be switched"},
     {Verb::Reload, "reload", Ids::None, "Read the configuration again; a bad one changes nothing"},
 };
 
-constexpr const char* kNotYet[] = {"power", "init", "doctor", "firewall", "analyze", "hotplug"};
+constexpr const char* kNotYet[] = {"init", "doctor", "firewall", "analyze", "hotplug"};
 
 EarlyExit usage(std::string text) {
   return {ExitCode::Usage, fmt::format("{}; see donglectl --help", text)};
@@ -134,6 +135,7 @@ Millis default_timeout(Verb verb) {
     case Verb::Restart:
     case Verb::Rotate:
     case Verb::Reload: return Seconds{120};
+    case Verb::Power:
     case Verb::Recover: return Seconds{600};
   }
   return Seconds{5};
@@ -169,6 +171,11 @@ std::expected<CommandLine, EarlyExit> parse_command_line(std::vector<std::string
       ids = row.ids;
     });
     if (row.ids == Ids::None) continue;
+    if (row.verb == Verb::Power)
+      verb->add_option("ACTION", line.power, "on, off, cycle or status")
+          ->check(CLI::IsMember({"on", "off", "cycle", "status"}))
+          ->type_name("")
+          ->required();
     auto* words =
         verb->add_option("ID", id_words, is_single(row.ids) ? "The dongle's number" : "Numbers of dongles, or all");
     words->type_name("");
@@ -188,6 +195,8 @@ std::expected<CommandLine, EarlyExit> parse_command_line(std::vector<std::string
       ->check(CLI::IsMember(stages))
       ->type_name("STAGE");
   verbs[Verb::Recover]->add_flag("--dry-run", line.dry_run, "Say what would be done, do nothing");
+  verbs[Verb::Power]->add_flag("--dry-run", line.dry_run, "Say which ports and who else would lose power, do nothing");
+  verbs[Verb::Power]->add_flag("--yes,-y", line.yes, "Don't ask, even if others lose power as well");
   verbs[Verb::Traffic]->add_flag("--reset", line.reset, "Print the counters, then set them to zero");
   verbs[Verb::Incidents]
       ->add_option("--limit", line.limit, "At most so many, the latest")

@@ -24,6 +24,7 @@ enum class Verb {
   Incidents,
   Apn,
   Reload,
+  Power,
   ConfigCheck,
   ConfigSchema,
   NotYet,  ///< known, but its feature isn't there
@@ -46,7 +47,9 @@ struct CommandLine {
   bool follow = false;   ///< tail
   int lines = 10;        ///< tail
   std::string from;      ///< recover: the stage to start at
-  bool dry_run = false;  ///< recover
+  bool dry_run = false;  ///< recover, power
+  std::string power;     ///< on, off, cycle, status
+  bool yes = false;      ///< power: also where others would lose theirs
   bool reset = false;    ///< traffic
   int limit = 20;        ///< incidents
   std::string file;      ///< config check

@@ -37,6 +37,7 @@ ExitCode run_command(const CommandLine& line, const Console& console) {
     case Verb::Traffic:
     case Verb::Incidents:
     case Verb::Reload: return with_daemon(run_report);
+    case Verb::Power: return with_daemon(run_power);
     case Verb::Tail: return with_daemon(run_tail);
     case Verb::ConfigCheck: return run_config_check(line, console);
     case Verb::ConfigSchema: return run_config_schema(line, console);

@@ -15,6 +15,7 @@ ExitCode run_start_stop(const CommandLine& line, const std::string& socket, cons
 ExitCode run_each(const CommandLine& line, const std::string& socket, const Console& console);
 /// traffic, incidents, reload: one request, one document.
 ExitCode run_report(const CommandLine& line, const std::string& socket, const Console& console);
+ExitCode run_power(const CommandLine& line, const std::string& socket, const Console& console);
 ExitCode run_tail(const CommandLine& line, const std::string& socket, const Console& console);
 ExitCode run_config_check(const CommandLine& line, const Console& console);
 ExitCode run_config_schema(const CommandLine& line, const Console& console);
