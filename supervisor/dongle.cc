@@ -25,8 +25,8 @@ constexpr std::size_t kMaxDnsServers = 4;
 HealthPolicy health_policy(const ProbeConfig& c) {
   return {c.interval, c.down_after, c.up_after};
 }
-LadderPolicy ladder_policy(const RecoveryConfig& c) {
-  return {c.enabled, c.stages, c.settle, c.retry_after};
+LadderPolicy ladder_policy(const Config& c) {
+  return {c.recovery.enabled, c.recovery.stages, c.recovery.settle, c.recovery.retry_after, c.rotation.off_time};
 }
 
 Json or_null(const std::optional<Address>& address) {
@@ -87,7 +87,7 @@ Dongle::Dongle(DongleServices services, const Config& config, const DongleConfig
               {[this] { on_worker_ready(); }, [this](const std::string&) { note_state(); },
                [this](const DialResult& r) { on_dial(r); }, [this] { note_state(); }}),
       health_(health_policy(config.probe)),
-      ladder_(ladder_policy(config.recovery)),
+      ladder_(ladder_policy(config)),
       prober_(services_.loop, services_.curl, config.probe,
               [this](UniqueFd stream) { return worker_.serve_probe(std::move(stream)); }),
       since_(std::chrono::system_clock::now()),
@@ -110,7 +110,7 @@ void Dongle::configure(const Config& config, const DongleConfig& dongle) {
   probe_config_ = config.probe;
   rotation_config_ = config.rotation;
   prober_.set_config(config.probe);
-  ladder_.set_policy(ladder_policy(config.recovery));
+  ladder_.set_policy(ladder_policy(config));
   set_network(network_);
   schedule_probe();
 }
@@ -121,7 +121,11 @@ void Dongle::set_network(const DongleNetwork& network) {
   bool new_device = network.ifindex != network_.ifindex;
   bool now_usable = network.usable() && (new_device || !network_.usable());
   bool new_address = network.v4 != network_.v4 || network.gateway_v4 != network_.gateway_v4;
+  bool was_present = network_.present();
   network_ = network;
+  if (was_present && !network_.present()) ladder_.device_left(UvLoop::now());
+  if (!was_present && network_.present()) ladder_.device_back(UvLoop::now());
+  if (was_present != network_.present()) schedule_ladder();
   if (new_device) {
     health_.reset();
     // A rotation's question ends by itself, and the rotation with it.
@@ -222,7 +226,8 @@ void Dongle::schedule_probe() {
   auto wait = std::chrono::ceil<Millis>(health_.next_probe_at() - now);
   // An action has to prove itself: look often. Otherwise the health says how urgent it is.
   if (ladder_.state() == Ladder::State::Settling) wait = std::min(wait, Millis{500});
-  if (ladder_.state() == Ladder::State::Waiting || ladder_.state() == Ladder::State::NoService) {
+  if (ladder_.state() == Ladder::State::Held || ladder_.state() == Ladder::State::Waiting ||
+      ladder_.state() == Ladder::State::NoService) {
     if (probe_timer_.is_active()) return;  // counted from now, so every failing client would put it off
     wait = std::max(wait, std::min(probe_config_.interval, Millis{5000}));
   }
@@ -358,6 +363,12 @@ void Dongle::follow(const Decision& decision) {
       forget_public_ip();
       act(decision.action);
       break;
+    case Decision::Kind::Hold:
+      log_event(LogEvent::ladder_held, {{"dongle", config_.id},
+                                        {"action", ladder_.hold()->action ? to_string(*ladder_.hold()->action) : "run"},
+                                        {"reason", ladder_.hold()->text}});
+      if (recovery_progress_) recovery_progress_("waiting: " + ladder_.hold()->text);
+      break;
     case Decision::Kind::Recovered: {
       log_event(LogEvent::dongle_recovered, {{"dongle", config_.id}});
       end_incident("recovered");
@@ -418,15 +429,19 @@ void Dongle::act(Action action) {
       break;
     case Action::NetworkMode: actions_->cycle_network_mode(done); break;
     case Action::Reboot: actions_->reboot(done); break;
+    case Action::ModeSwitch:
+    case Action::UsbConfiguration:
     case Action::UsbRebind:
+    case Action::UsbReauthorize:
     case Action::PortPower:
     case Action::HubPower: CHECK(false && "obstacles() rules these out");
   }
 }
 
 Obstacles Dongle::obstacles() const {
+  using enum Obstacle::Kind;
   Obstacles found;
-  if (!network_.present()) found[Action::RouteReset] = "there is no network device";
+  if (!network_.present()) found[Action::RouteReset] = {Skip, "there is no network device"};
   std::string api;
   if (!has_api())
     api = "the modem has no API (modem.type: none)";
@@ -435,9 +450,11 @@ Obstacles Dongle::obstacles() const {
   else if (ladder_.state() == Ladder::State::Diagnosing && modem_view_ && modem_view_->api == ModemView::Api::NoAnswer)
     api = "the modem's API gives no answer: " + modem_view_->api_error;
   if (!api.empty())
-    for (Action action : {Action::DataSwitch, Action::NetworkMode, Action::Reboot}) found[action] = api;
-  const char* no_usb = config_.usb_path.empty() ? "no usb_path is configured" : "this version can't act on USB yet";
-  for (Action action : {Action::UsbRebind, Action::PortPower, Action::HubPower}) found[action] = no_usb;
+    for (Action action : {Action::DataSwitch, Action::NetworkMode, Action::Reboot}) found[action] = {Skip, api};
+  UsbSight sight;
+  sight.evidence = config_.usb_path.empty() ? "no usb_path is configured" : "this version can't act on USB yet";
+  found.merge(usb_obstacles(sight));
+  for (Action action : {Action::PortPower, Action::HubPower}) found[action] = {Skip, sight.evidence};
   return found;
 }
 
@@ -536,6 +553,7 @@ DongleState Dongle::judge_state() const {
       // A look at what only a person can mend, or at what failed before, isn't a recovery yet.
       if (ladder_.steps().empty() && (state_ == DongleState::NoService || state_ == DongleState::Failed)) return state_;
       return DongleState::Recovering;
+    case Ladder::State::Held: return ladder_.steps().empty() ? DongleState::Degraded : DongleState::Recovering;
     case Ladder::State::Acting:
     case Ladder::State::Settling: return DongleState::Recovering;
   }
@@ -570,6 +588,7 @@ std::string Dongle::reason() const {
   if (stopped_) return "stopped by the operator";
   if (!network_.present()) return network_.trouble.empty() ? "no network device" : network_.trouble;
   if (ladder_.state() == Ladder::State::NoService || ladder_.is_running()) return ladder_.diagnosis().evidence;
+  if (ladder_.state() == Ladder::State::Held) return "the ladder waits: " + ladder_.hold()->text;
   if (ladder_.state() == Ladder::State::Waiting)
     return "the ladder is exhausted; next try in " +
            format_duration(std::chrono::duration_cast<Millis>(*ladder_.next_deadline() - UvLoop::now())) + "; " +
@@ -809,6 +828,11 @@ Json Dongle::why() const {
       if (!network_.present()) next = "waiting for the network device";
       break;
     case Ladder::State::Diagnosing: next = "looking at what is wrong"; break;
+    case Ladder::State::Held:
+      next = fmt::format("{} waits: {}; looking again in {}",
+                         ladder_.hold()->action ? to_string(*ladder_.hold()->action) : "the ladder",
+                         ladder_.hold()->text, until());
+      break;
     case Ladder::State::Acting: next = "waiting for the action to finish"; break;
     case Ladder::State::Settling: next = "waiting for traffic, at most " + until() + ", then the next rung"; break;
     case Ladder::State::Waiting: next = "the ladder again in " + until(); break;
