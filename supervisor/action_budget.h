@@ -17,7 +17,7 @@ class ActionBudget {
  public:
   /// No limit looks back further.
   static constexpr std::chrono::hours kLongestWindow{1};
-  /// Accounts beyond this many are refused (252 dongles with an account for each action, and their hubs).
+  /// With more accounts than this (252 dongles have nine each, beside their hubs') the stalest is forgotten.
   static constexpr std::size_t kMaxAccounts = 4096;
 
   struct Refusal {
@@ -40,6 +40,8 @@ class ActionBudget {
   std::size_t accounts() const { return spent_.size(); }
 
  private:
+  std::map<std::string, std::deque<TimePoint>>::iterator stalest();
+
   // "stick 11 port_power", "hub 1-4 hub_power", "host port_power" → when, oldest first, at most as many as the limit.
   std::map<std::string, std::deque<TimePoint>> spent_;
 };

@@ -24,7 +24,7 @@ struct Condition {
   };
   Kind kind = Kind::Unknown;
   Fault fault = Fault::None;  ///< of the last diagnosis since it failed; None: not diagnosed yet
-  std::string hub;            ///< port path of its hub; empty: not known
+  std::string hub;            ///< port path of its hub (of the USB 2 half, if it has two); empty: not known
   std::string controller;     ///< empty: not known
   std::string carrier;        ///< operator's name or PLMN as last known; empty: not known
   bool operator==(const Condition&) const = default;
@@ -61,35 +61,54 @@ class Correlation {
   static constexpr Seconds kAftermath{300};
   static constexpr std::size_t kStrong = 3;  ///< from so many sticks on it isn't weak
 
-  /// What became of a dongle; from being well (or unknown) to failing is when it failed.
-  void note(DongleId id, const Condition& condition, TimePoint now);
-  void remove(DongleId id, TimePoint now);
-  /// Outages may end by time alone.
-  void tick(TimePoint now);
+  /// What became of a dongle. True: an outage has ended, or one of its sticks is well again.
+  bool note(DongleId id, const Condition& condition, TimePoint now);
+  bool remove(DongleId id);
+  /// Outages may end by time alone; true: one did.
+  bool tick(TimePoint now);
 
-  Scope scope(DongleId id, TimePoint now) const;
+  Scope scope(DongleId id) const;
   /// Everything fails: no power is to be cut anywhere.
   bool is_everything_out() const { return outages_.contains(std::string()); }
   /// One of the hub's sticks fails with its carrier's or with everything, and not by itself.
   bool hub_is_hit_by_outage(const std::string& hub) const;
   /// The outage that a dongle is in: "" for all that fail, else its carrier; nothing: in none.
   std::optional<std::string> outage_of(DongleId id) const;
+  bool has_outage(const std::string& key) const { return outages_.contains(key); }
+  /// Other sticks of its hub have failed with it, but nobody has looked yet at what is wrong with them.
+  bool awaits_neighbours(DongleId id) const;
   const Condition* find(DongleId id) const;
+  /// When it failed; nothing while it doesn't.
+  std::optional<TimePoint> failed_at(DongleId id) const;
+  /// What is wrong with it can be seen on the bus.
+  bool fails_on_the_bus(DongleId id) const;
 
  private:
   struct Entry {
     Condition condition;
-    TimePoint failed_at{};  ///< while it fails
+    std::optional<TimePoint> failed_at;  ///< since it was well; kept while nothing can be said of it
   };
   struct Outage {
     std::set<DongleId> members;  ///< that still fail
     std::size_t total = 0;       ///< that were ever in it
+    std::size_t recovered = 0;
     TimePoint began{};
     TimePoint last_recovery{};
     std::string evidence;
   };
-  void look_for_outage(const std::string& carrier, TimePoint now);
-  void leave_outages(DongleId id, bool recovered, TimePoint now);
+  struct Count {
+    std::set<DongleId> failed;  ///< within the window
+    std::size_t well = 0;
+    TimePoint first{};
+  };
+  template <class Filter>
+  Count count(TimePoint now, Filter belongs) const;
+  void look_for_outage(DongleId id, TimePoint now);
+  void join_outages(DongleId id, TimePoint now);
+  void open(const std::string& key, const Count& seen, const std::string& evidence);
+  bool leave_outages(DongleId id, bool recovered, TimePoint now);
+  template <class Same>
+  std::string failed_together(DongleId id, Same same) const;
 
   std::map<DongleId, Entry> entries_;      // at most one for each DongleId
   std::map<std::string, Outage> outages_;  // by carrier; "": of everything

@@ -155,6 +155,7 @@ void Dongle::set_network(const DongleNetwork& network) {
       ladder_.device_back(UvLoop::now());
     else
       ladder_.device_left(UvLoop::now());
+    schedule_ladder();
     health_.reset();
     // A rotation's question ends by itself, and the rotation with it.
     if (!rotation_) prober_.cancel();
@@ -276,7 +277,8 @@ void Dongle::schedule_probe() {
   auto wait = std::chrono::ceil<Millis>(health_.next_probe_at() - now);
   // An action has to prove itself: look often. Otherwise the health says how urgent it is.
   if (ladder_.state() == Ladder::State::Settling) wait = std::min(wait, Millis{500});
-  if (ladder_.state() == Ladder::State::Waiting || ladder_.state() == Ladder::State::NoService) {
+  if (ladder_.state() == Ladder::State::Held || ladder_.state() == Ladder::State::Waiting ||
+      ladder_.state() == Ladder::State::NoService) {
     if (probe_timer_.is_active()) return;  // counted from now, so every failing client would put it off
     wait = std::max(wait, std::min(probe_config_.interval, Millis{5000}));
   }
@@ -779,6 +781,7 @@ std::string Dongle::reason() const {
     return sight_.evidence;
   if (!network_.present()) return network_.trouble.empty() ? "no network device" : network_.trouble;
   if (ladder_.state() == Ladder::State::NoService || ladder_.is_running()) return ladder_.diagnosis().evidence;
+  if (ladder_.state() == Ladder::State::Held) return "the ladder waits: " + ladder_.hold()->text;
   if (ladder_.state() == Ladder::State::Waiting)
     return "the ladder is exhausted; next try in " +
            format_duration(std::chrono::duration_cast<Millis>(*ladder_.next_deadline() - UvLoop::now())) + "; " +

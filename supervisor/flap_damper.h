@@ -1,4 +1,5 @@
 #pragma once
+#include <cstddef>
 #include <deque>
 #include <optional>
 #include <string>
@@ -20,8 +21,8 @@ class FlapDamper {
   static constexpr Seconds kMaxHoldDown{300};
   static constexpr Seconds kGoodTime{300};
   static constexpr Seconds kWindow{600};
-  static constexpr int kMaxChanges = 6;
-  static constexpr int kMaxRuns = 3;
+  static constexpr std::size_t kMaxChanges = 6;
+  static constexpr std::size_t kMaxRuns = 3;
 
   /// The health's verdict became down or up. Repeating the same one changes nothing.
   void on_down(TimePoint now);
@@ -32,26 +33,29 @@ class FlapDamper {
   /// When shows_up() may change by time alone; none: not before the next on_down() or on_up().
   std::optional<TimePoint> next_change() const;
 
-  /// Asked with each down that is to start a run: nothing: run now, and it's counted; else when it may begin, to be
-  /// handed to Ladder::down(), and it's counted as beginning then.
+  /// Asked when an idle ladder is to start a run. Nothing: now, and it's counted; else when it may begin, to be handed
+  /// to Ladder::down(), and it's counted as beginning then.
   std::optional<Obstacle> admit_run(TimePoint now);
 
-  /// Why "up" isn't shown or a run waits, for a person; empty if nothing is damped.
-  std::string reason(TimePoint now) const;
+  /// Why "up" isn't shown though traffic flows, for a person; empty if it isn't so.
+  std::string reason() const;
   int flaps() const { return flaps_; }
 
  private:
   void decay(TimePoint now);
   void show(bool up, TimePoint now);
   Seconds hold_down() const;
+  TimePoint due() const;
 
+  static constexpr int kMaxFlaps = 6;  // more don't make the hold-down longer
   bool up_ = true;  ///< by the health; a new dongle counts as up, so that its first outage is no flap
   bool shown_ = true;
   int flaps_ = 0;
-  std::optional<TimePoint> up_since_;
+  std::optional<TimePoint> up_since_;  ///< the last time that it came up; none: it was never down
+  Seconds hold_at_up_{0};
   TimePoint decayed_{};
-  std::deque<TimePoint> changes_;  ///< that were shown, at most kMaxChanges
-  std::deque<TimePoint> runs_;     ///< at most kMaxRuns
+  std::deque<TimePoint> changes_;  ///< that were shown, the last kMaxChanges
+  std::deque<TimePoint> runs_;     ///< the last kMaxRuns and one that is to come
 };
 
 }  // namespace dongle

@@ -46,7 +46,6 @@ inline constexpr std::array kActions{
     Action::RouteReset,       Action::DataSwitch, Action::NetworkMode,    Action::Reboot,    Action::ModeSwitch,
     Action::UsbConfiguration, Action::UsbRebind,  Action::UsbReauthorize, Action::PortPower, Action::HubPower};
 const char* to_string(Action action);
-std::optional<Action> action_from_string(std::string_view name);
 Stage stage_of(Action action);
 
 /// Why an action can't be tried on this dongle now.
@@ -195,8 +194,10 @@ class Ladder {
   void start_step(StepRecord step, TimePoint now);
   void finish_step(StepOutcome outcome, const std::string& detail, TimePoint now);
   Decision no_effect(const std::string& detail, TimePoint now);
+  Decision go_on(TimePoint now);
   Decision recovered(const std::string& detail, TimePoint now);
   Millis settle_time() const;
+  std::string what_settling_showed() const;
 
   LadderPolicy policy_;
   Obstacles obstacles_;
@@ -209,7 +210,7 @@ class Ladder {
   std::optional<Hold> hold_;
   std::optional<Stage> from_;  ///< an operator's choice of entry
   bool joined_ = false;
-  bool device_away_ = false;  ///< since the action under way began
+  enum class Device { Stayed, Away, Returned } device_ = Device::Stayed;  ///< since the action under way began
   TimePoint diagnosed_at_{};
   int runs_failed_ = 0;
 };

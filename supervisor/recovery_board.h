@@ -31,17 +31,23 @@ class RecoveryBoard {
   static constexpr int kMaxModemActions = 3;
   /// Hubs at a time: each is a child process that holds a hub's lock in the kernel.
   static constexpr int kMaxBusyHubs = 4;
+  /// What is still under way after this is stuck in the kernel: its hub stays taken, the host goes on without it.
+  static constexpr Seconds kStuck{300};
+  /// What is seen on the bus is seen of all sticks of a hub at once; so long a power cut waits for them to be noticed.
+  static constexpr Millis kGather{1000};
   /// The first pause after a trial in an outage that mended nothing; doubles up to kMaxTrialPause.
   static constexpr Seconds kTrialPause{300};
   static constexpr Seconds kMaxTrialPause{3600};
-  /// Who waits looks again after this at the latest; the end of what he waits for is told him earlier.
+  /// Who waits for somebody else's action looks again after kLookAgain at the latest, who waits for the end of an
+  /// outage after kLookAtOutage; if what they wait for ends earlier, note(), tick() or end() say so.
   static constexpr Seconds kLookAgain{15};
+  static constexpr Seconds kLookAtOutage{120};
 
   /// What became of a dongle; to be called whenever its condition changes (calling more often does no harm).
   /// True: held ladders should look again (Ladder::look_again).
   bool note(DongleId id, const Condition& condition, TimePoint now);
   /// The dongle is no longer configured. True as above.
-  bool remove(DongleId id, TimePoint now);
+  bool remove(DongleId id);
   /// To be called every few seconds. True as above.
   bool tick(TimePoint now);
 
@@ -60,7 +66,7 @@ class RecoveryBoard {
   };
   const std::map<DongleId, Running>& running() const { return running_; }
 
-  Scope scope(DongleId id, TimePoint now) const { return correlation_.scope(id, now); }
+  Scope scope(DongleId id) const { return correlation_.scope(id); }
 
   /// What has been spent, for the state file; to be written after each begin() of stage usb or above.
   Json to_json(TimePoint now, WallTime wall_now) const { return budget_.to_json(now, wall_now); }
@@ -69,19 +75,20 @@ class RecoveryBoard {
  private:
   struct Trial {
     DongleId id;
-    TimePoint began{};
     TimePoint next_at{};
     int in_vain = 0;
   };
-  std::optional<Obstacle> refuse(DongleId id, Action action, bool hub_power_possible, TimePoint now) const;
-  std::optional<Obstacle> by_scope(DongleId id, Action action, bool hub_power_possible, TimePoint now) const;
+  std::optional<Obstacle> refuse(DongleId id, Action action, bool hub_power_is_possible, TimePoint now) const;
+  std::optional<Obstacle> by_scope(DongleId id, Action action, bool hub_power_is_possible, TimePoint now) const;
+  std::optional<Obstacle> by_outage(DongleId id, Action action, TimePoint now) const;
   std::optional<Obstacle> by_company(DongleId id, Action action, TimePoint now) const;
+  bool forget_trials(bool news);
   std::string hub_of(DongleId id) const;
 
   Correlation correlation_;
   ActionBudget budget_;
   std::map<DongleId, Running> running_;  // at most one for each DongleId
-  std::map<std::string, Trial> trials_;  // by outage, as in Correlation
+  std::map<std::string, Trial> trials_;  // by outage, as Correlation names them
 };
 
 }  // namespace dongle
