@@ -5,6 +5,26 @@
 #include <fmt/format.h>
 
 namespace dongle {
+namespace {
+
+constexpr std::size_t kMaxPath = 64;
+
+/// "2-1.4" and the like: numbers with a dash behind the first and dots behind the others.
+bool is_port_path(std::string_view text) {
+  auto dash = text.find('-');
+  if (dash == std::string_view::npos || text.size() > kMaxPath) return false;
+  bool wants_digit = true;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    char c = text[i];
+    bool is_digit = c >= '0' && c <= '9';
+    bool is_separator = i == dash || (i > dash && c == '.');
+    if (is_digit ? false : (!is_separator || wants_digit)) return false;
+    wants_digit = !is_digit;
+  }
+  return !wants_digit;
+}
+
+}  // namespace
 
 const UsbDevice* UsbTree::find(std::string_view path) const {
   auto it = devices.find(std::string(path));
@@ -50,6 +70,17 @@ std::string resolve_usb_path(const UsbTree& tree, std::string_view configured) {
     if (first.empty() || usb_path_less(candidate, first)) first = candidate;
   }
   return first;
+}
+
+std::string usb_path_in(std::string_view name) {
+  for (;;) {
+    auto slash = name.rfind('/');
+    std::string_view part = name.substr(slash == std::string_view::npos ? 0 : slash + 1);
+    part = part.substr(0, part.find(':'));
+    if (is_port_path(part)) return std::string(part);
+    if (slash == std::string_view::npos) return {};
+    name = name.substr(0, slash);
+  }
 }
 
 bool usb_path_less(std::string_view a, std::string_view b) {

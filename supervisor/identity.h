@@ -2,7 +2,6 @@
 // Which stick and which SIM sit at which port, and what changed since they were last seen. Pure.
 #include <cstdint>
 #include <map>
-#include <optional>
 #include <string>
 
 #include "common/ids.h"
@@ -59,6 +58,8 @@ class IdentityTable {
     bool operator==(const LastPlace&) const = default;
   };
   using Places = std::map<std::string, LastPlace>;
+  /// "2-1.2 (dongle 12)"; empty: not known, or known from this very port.
+  static std::string place_of(const Places& places, const std::string& key, const std::string& except);
 
   std::map<std::string, AtPort> ports_;
   Places sticks_;  ///< by IMEI

@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/ids.h"
+#include "common/stick_ids.h"
 #include "tools/ctl/exit_code.h"
 
 namespace dongle::ctl {
@@ -27,6 +28,8 @@ enum class Verb {
   Power,
   ConfigCheck,
   ConfigSchema,
+  Init,
+  Hotplug,
   NotYet,  ///< known, but its feature isn't there
 };
 
@@ -53,6 +56,11 @@ struct CommandLine {
   bool reset = false;    ///< traffic
   int limit = 20;        ///< incidents
   std::string file;      ///< config check
+
+  bool write = false;          ///< init
+  bool every_adapter = false;  ///< init: --all
+  std::vector<UsbId> usb_ids;  ///< init: --id
+  std::string usb_path;        ///< hotplug, unless it was told an id
 };
 
 /// The end of it without a verb to run: --help, --version (Done, for stdout) or a mistake (one line for stderr).
