@@ -13,8 +13,7 @@ namespace dongle {
 /// What is about to be left half done, written down before it is begun, so that a crash in between can be undone at the
 /// next start. One intent a key: a dongle's are by its number, {"undo":"data_switch_on"} or
 /// {"undo":"network_mode","mode":"00",…}; USB's are by place, since they must be undone also when the dongle is no
-/// longer configured: "hub 2-1": {"undo":"ports_on","ports":[{"hub":"2-1","port":3},…]}, "device 2-1.3":
-/// {"undo":"authorize"}.
+/// longer configured: "hub 2-1": {"undo":"ports_on","ports":[3]}, "device 2-1.3": {"undo":"authorize"}.
 class IntentLog {
  public:
   IntentLog(UvLoop& loop, const std::string& path);

@@ -14,7 +14,7 @@ TEST_PACKAGES=(wget git proxychains4 netcat-openbsd openssh-client openssh-serve
 LINT_PACKAGES=(clang-format clang-tidy-16)
 
 # What runs; the unit tests are built with the sanitizers only.
-PROGRAMS=(dongle-supervisor dongle-worker donglectl dongle-sim)
+PROGRAMS=(dongle-supervisor dongle-worker dongle-usb donglectl dongle-sim)
 
 export CCACHE_SLOPPINESS=pch_defines,time_macros
 
