@@ -14,7 +14,7 @@ BUSY = 6
 
 class Contention(testrack.TestCase):
     # A modem for each scenario, as what one leaves behind (a cooldown, a retry) is the next one's trouble.
-    UP = [option for id in range(11, 20) for option in ("--modem", f"id={id},attach_time=0.1,boot_time=0.5,netmode_time=0.2")]
+    UP = [option for id in range(11, 21) for option in ("--modem", f"id={id},attach_time=0.1,boot_time=0.5,netmode_time=0.2")]
     CONFIG = ["--interval", "500ms", "--timeout", "500ms", "--settle", "3s", "--retry-after", "2s", "--off-time", "1500ms",
               "--cooldown", "100ms"]
     EXTRA = {"proxy": {"connect_timeout": "1s"}}
@@ -144,7 +144,7 @@ class Contention(testrack.TestCase):
         self.assert_one_at_a_time(19)
 
     def test_3_reloads_and_unplugging_while_the_ladder_acts(self):
-        self.side_by_side(self.reloaded, self.unplugged)
+        self.side_by_side(self.reloaded, self.unplugged, self.undone_late)
 
     def reloaded(self):
         """a reload with other settings leaves the action alone; without the dongle what is half done is undone"""
@@ -169,6 +169,18 @@ class Contention(testrack.TestCase):
         self.assert_serves(17)
         self.assertEqual(self.switchings(17), ["0", "1"])
         self.assert_one_at_a_time(17)
+
+    def undone_late(self):
+        """what an action couldn't bring back is undone before the next one begins"""
+        recovery = self.run_ladder_into_its_pause(20)
+        # As often as switching on is tried; by the next rung the switch works again.
+        self.fault(20, "api_error", "100006:dialup/mobile-dataswitch:3")
+        self.assertEqual(self.finish(recovery, timeout=30), [0])
+        self.assertTrue(self.sim.modem(20)["data"], "data stays off")
+        why = self.ctl_json("why", 20)
+        self.assertEqual([step["action"] for step in why["steps"]], ["data_switch", "network_mode"])
+        self.assertEqual(self.sim.modem(20)["network_mode"], "00")
+        self.wait_state(20, "online")
 
     def unplugged(self):
         """unplugged between off and on it is switched on once it is back"""
