@@ -534,6 +534,8 @@ Obstacles Dongle::obstacles() const {
     api = "the modem has no API (modem.type: none)";
   else if (!client_ || !network_.present())
     api = "there is no network device to reach the modem's API by";
+  else if (!network_.link_up)
+    api = "the modem's API can't be reached without a link";
   else if (ladder_.state() == Ladder::State::Diagnosing && modem_view_ && modem_view_->api == ModemView::Api::NoAnswer)
     api = "the modem's API gives no answer: " + modem_view_->api_error;
   if (!api.empty())

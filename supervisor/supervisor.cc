@@ -160,8 +160,12 @@ void Supervisor::retire(std::unique_ptr<Dongle> dongle) {
 }
 
 void Supervisor::sweep() {
-  std::erase_if(leaving_, [this](const auto& d) { return std::ranges::find(gone_, d.get()) != gone_.end(); });
+  bool some_left =
+      std::erase_if(leaving_, [this](const auto& d) { return std::ranges::find(gone_, d.get()) != gone_.end(); }) > 0;
   gone_.clear();
+  if (some_left && !going_down_)
+    if (auto configured = routing_->configure(routed_config()); !configured)
+      log_event(LogEvent::netlink_dump_failed, {{"error", configured.error().message()}, {"outcome", "ignored"}});
   if (!going_down_ || !leaving_.empty()) return;
   workers_.reset();
   rack_->shut_down([this] {
@@ -170,6 +174,16 @@ void Supervisor::sweep() {
       loop_.stop();
     });
   });
+}
+
+/// The configuration, and behind it the dongles that are on their way out of it: without their routes nobody could ask
+/// their modems to undo what is half done.
+Config Supervisor::routed_config() const {
+  Config routed = config_;
+  for (const auto& dongle : leaving_)
+    if (std::ranges::find(routed.dongles, dongle->id(), &DongleConfig::id) == routed.dongles.end())
+      routed.dongles.push_back(dongle->config());
+  return routed;
 }
 
 void Supervisor::spread_denied_destinations() {
@@ -237,7 +251,7 @@ Result<Json> Supervisor::reload() {
     changed.push_back(d.id.value);
   }
   note_keys_without_effect();
-  if (auto configured = routing_->configure(config_); !configured) return std::unexpected(configured.error());
+  if (auto configured = routing_->configure(routed_config()); !configured) return std::unexpected(configured.error());
   for (auto& [id, dongle] : dongles_) dongle->set_network(routing_->network(id));
   spread_denied_destinations();
   save_stopped();

@@ -47,6 +47,7 @@ class Supervisor {
   void add_dongle(const DongleConfig& config);
   void retire(std::unique_ptr<Dongle> dongle);
   void sweep();
+  Config routed_config() const;
   void spread_denied_destinations();
   void on_changed(DongleId id);
   void tell_watchers();

@@ -8,8 +8,8 @@ BUILD_PACKAGES=(
   nlohmann-json3-dev libcli11-dev libpugixml-dev libssl-dev libseccomp-dev libudev-dev libgtest-dev libgmock-dev
   python3 nftables iproute2 udhcpc busybox openssl ca-certificates curl procps util-linux
 )
-# The clients that tests send through a proxy.
-TEST_PACKAGES=(wget git proxychains4 netcat-openbsd openssh-client openssh-server)
+# The clients that tests send through a proxy, and what makes the wall clock jump.
+TEST_PACKAGES=(wget git proxychains4 netcat-openbsd openssh-client openssh-server faketime)
 # What test/lint calls.
 LINT_PACKAGES=(clang-format clang-tidy-16)
 
