@@ -77,6 +77,32 @@ TEST(UsbTree, FindsAPathThatIsConfiguredByItsController) {
   for (auto [configured, path] : rows) EXPECT_EQ(resolve_usb_path(tree, configured), path) << configured;
 }
 
+TEST(UsbTree, FindsThePathInWhatUdevPasses) {
+  const std::pair<const char*, const char*> rows[] = {
+      {"2-1.4", "2-1.4"},
+      {"2-1", "2-1"},
+      {"10-1.2.13", "10-1.2.13"},
+      {"2-1.4:1.0", "2-1.4"},
+      {"/devices/pci0000:00/0000:00:14.0/usb2/2-1/2-1.4", "2-1.4"},
+      {"/devices/pci0000:00/0000:00:14.0/usb2/2-1/2-1.4/2-1.4:1.0/net/eth1", "2-1.4"},
+      {"/sys/bus/usb/devices/2-1.4/", "2-1.4"},
+      {"", ""},
+      {"/", ""},
+      {"11", ""},
+      {"eth1", ""},
+      {"2-", ""},
+      {"-1", ""},
+      {"2-1.", ""},
+      {"2-1..4", ""},
+      {"2.1-4", ""},
+      {"2-1-4", ""},
+      {"2-a", ""},
+      {"usb2", ""},
+      {"1-1.1111111111111111111111111111111111111111111111111111111111111111", ""},
+  };
+  for (auto [name, path] : rows) EXPECT_EQ(usb_path_in(name), path) << name;
+}
+
 TEST(StickIds, AreReadAndPrinted) {
   EXPECT_EQ(to_string(parse_usb_id("12d1:14DC").value()), "12d1:14dc");
   for (const char* text : {"", "12d1", "12d1:", "12d1:14d", "12d1:14dcc", "12d114dcx", "12d1:14dg", "+2d1:14dc"})
@@ -91,9 +117,9 @@ TEST(StickIds, TellModesApart) {
   EXPECT_FALSE(is_zero_cd_id({0x12d1, 0x14fe})) << "a switcher of serial modems";
   UsbDevice device;
   EXPECT_FALSE(is_mass_storage_only(device));
-  device.interfaces = {{.number = 0, .interface_class = 8}};
+  device.interfaces = {{0, 8, 6, 0x50, "", {}}};
   EXPECT_TRUE(is_mass_storage_only(device));
-  device.interfaces.push_back({.number = 1, .interface_class = 3});
+  device.interfaces.push_back({1, 3, 0, 0, "", {}});
   EXPECT_FALSE(is_mass_storage_only(device));
 }
 
