@@ -788,10 +788,9 @@ std::string Dongle::reason() const {
     return "the ladder is exhausted; next try in " +
            format_duration(std::chrono::duration_cast<Millis>(*ladder_.next_deadline() - UvLoop::now())) + "; " +
            ladder_.diagnosis().evidence;
-  if (ladder_.state() == Ladder::State::Held) return ladder_.hold()->text;
   if (!worker_.is_ready()) return worker_.trouble();
   if (!network_.trouble.empty()) return network_.trouble;
-  if (health_.verdict() == Verdict::Up) return damper_.reason(UvLoop::now());
+  if (health_.verdict() == Verdict::Up) return damper_.reason();
   return health_.reason();
 }
 

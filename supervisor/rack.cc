@@ -68,7 +68,7 @@ void Rack::add(DongleId id, RackMember& member) {
 void Rack::remove(DongleId id) {
   cancel(id);
   members_.erase(id);
-  if (board_.remove(id, UvLoop::now())) tell_look_again();
+  if (board_.remove(id)) tell_look_again();
 }
 
 void Rack::shut_down(std::function<void()> done) {
@@ -139,7 +139,7 @@ void Rack::tell_look_again() {
 }
 
 std::string Rack::shared_failure(DongleId id) const {
-  Scope scope = board_.scope(id, UvLoop::now());
+  Scope scope = board_.scope(id);
   return scope.kind == Scope::Kind::Stick ? "" : scope.evidence;
 }
 

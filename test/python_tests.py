@@ -52,14 +52,14 @@ class Result(unittest.TextTestResult):
         return [len(good), len(self.bad), len(self.left_out - self.bad)]
 
 
-def run_file(path, patterns):
-    """In the child: runs one file, its counts last on stdout."""
-    sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
+def run_files(paths, patterns):
+    """In this process, one after the other; [PASSED, FAILED, SKIPPED]."""
+    sys.path.insert(0, os.path.dirname(os.path.abspath(paths[0])))
     loader = unittest.TestLoader()
     loader.testNamePatterns = patterns
-    tests = loader.loadTestsFromName(os.path.basename(path).removesuffix(".py"))
+    tests = loader.loadTestsFromNames([os.path.basename(path).removesuffix(".py") for path in paths])
     result = unittest.TextTestRunner(sys.stderr, verbosity=2, resultclass=Result).run(tests)
-    print(json.dumps(result.counts()))
+    return result.counts()
 
 
 def run_child(path, patterns, children):
@@ -81,15 +81,21 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?")
     parser.add_argument("--jobs", type=int, default=1, help="files at a time")
+    parser.add_argument("--together", action="store_true", help="all files in one process, by name, and told as they run")
     parser.add_argument("--count", help="write PASSED FAILED SKIPPED to this file")
     parser.add_argument("-k", action="append", help="only tests that match, as in unittest")
     parser.add_argument("--file", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     patterns = [pattern if "*" in pattern else f"*{pattern}*" for pattern in arguments.k or []] or None
     if arguments.file:
-        return run_file(arguments.file, patterns)
+        print(json.dumps(run_files([arguments.file], patterns)))        # last on stdout, for the parent
+        return 0
     if not arguments.folder:
         parser.error("which folder?")
+    if arguments.together:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        paths = sorted(glob.glob(os.path.join(arguments.folder, "*_test.py")))
+        return outcome(run_files(paths, patterns), arguments.count)
     paths = sorted(glob.glob(os.path.join(arguments.folder, "*_test.py")), key=os.path.getsize, reverse=True)
     total, children = [0, 0, 0], []
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -108,10 +114,14 @@ def main():
             for child in children:
                 child.send_signal(signal.SIGINT)
             return 130
-    if arguments.count:
-        with open(arguments.count, "w") as file:
-            print(*total, file=file)
-    return 1 if total[1] or not sum(total) else 0
+    return outcome(total, arguments.count)
+
+
+def outcome(counts, count_file):
+    if count_file:
+        with open(count_file, "w") as file:
+            print(*counts, file=file)
+    return 1 if counts[1] or not sum(counts) else 0
 
 
 if __name__ == "__main__":

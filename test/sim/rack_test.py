@@ -546,5 +546,75 @@ class ComingAndGoing(unittest.TestCase):
             self.assertEqual((done.returncode, done.stderr.count("\n"), done.stdout), (code, 1, ""), (arguments, done))
 
 
+@unittest.skipUnless(os.geteuid() == 0, "makes network namespaces: needs root")
+@unittest.skipUnless(os.path.exists("/dev/net/tun"), "the kernel has no /dev/net/tun")
+class TapTest(unittest.TestCase):
+    """A rack whose host is a virtual machine: the ends of its links are tap devices."""
+
+    NAME = NAME + "tap"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.rack = control.RunningRack(cls.NAME, "--taps", "--modem", "id=11,boot_time=0.2")
+        cls.rack.__enter__()
+        cls.addClassCleanup(cls.rack.__exit__, None, None, None)
+
+    def resolves(self, fd, host, gateway):
+        """Asks for the gateway's hardware address, as the machine behind the tap would."""
+        mine, theirs = bytes.fromhex("0c5b8f279a0b"), socket.inet_aton(gateway)
+        request = (b"\xff" * 6 + mine + b"\x08\x06" + bytes.fromhex("0001080006040001") + mine + socket.inet_aton(host)
+                   + bytes(6) + theirs)
+        def answered():
+            os.write(fd, request)
+            try:
+                frame = os.read(fd, 2000)
+            except BlockingIOError:
+                return False
+            return frame[12:14] == b"\x08\x06" and frame[20:22] == b"\0\x02" and frame[28:32] == theirs
+        return bool(eventually(answered, 3))
+
+    def test_frames_reach_the_modem_and_the_uplink(self):
+        for space, interface, host, gateway in (("m11", "lan0", "192.168.11.100", "192.168.11.1"),
+                                                ("inet", "uplink", "192.0.2.10", "192.0.2.1")):
+            fd = rack.open_tap(f"{self.NAME}-{space}", interface)
+            self.addCleanup(os.close, fd)
+            self.assertTrue(self.resolves(fd, host, gateway), interface)
+
+    def test_power_is_told(self):
+        with control.Client(self.NAME) as client:
+            seen = len(client.call("power"))
+            def expect(*changes):
+                nonlocal seen
+                got = []
+                while len(got) < len(changes):
+                    got += client.call("power", after=seen + len(got))
+                seen += len(got)
+                self.assertEqual(got, [[11, on] for on in changes])
+            self.rack.call("fault", id=11, fault="unplug")
+            expect(False)
+            self.rack.call("fault", id=11, fault="power_back")      # nothing is in the port
+            self.rack.call("fault", id=11, fault="plug")
+            expect(True)
+            self.rack.call("fault", id=11, fault="reboot")
+            expect(False, True)
+            self.rack.call("fault", id=11, fault="power_cut")
+            expect(False)
+            self.rack.call("fault", id=11, fault="power_back")
+            expect(True)
+
+    def test_a_dead_gateway_ends_as_told(self):
+        def faults():
+            return self.rack.modem(11)["faults"]
+        self.rack.call("fault", id=11, fault="dead_gateway", argument="rebind")
+        self.rack.call("fault", id=11, fault="rebind")
+        self.assertEqual(faults(), {})
+        self.rack.call("fault", id=11, fault="dead_gateway", argument="until=power")
+        self.rack.call("fault", id=11, fault="rebind")
+        self.assertEqual(faults(), {"dead_gateway": "power"})
+        self.rack.call("fault", id=11, fault="power_cut")
+        self.rack.call("fault", id=11, fault="power_back")
+        self.assertTrue(eventually(lambda: faults() == {}))
+
+
 if __name__ == "__main__":
     unittest.main()

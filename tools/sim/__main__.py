@@ -74,6 +74,7 @@ def parser():
     up.add_argument("--first-id", type=int, default=11, metavar="ID")
     up.add_argument("--modem", type=modem_options, action="append", default=[], metavar="id=ID,KEY=VALUE...",
                     help="one modem's options: " + ", ".join(list(modem.Options.__dataclass_fields__)[1:]))
+    up.add_argument("--taps", action="store_true", help="the host is a virtual machine: its ends of the links are tap devices")
     up.add_argument("--detach", action="store_true", help="return when ready, and stay until dongle-sim down")
 
     verb("down", run_down, "stop the rack and remove everything of it, also after a crash")
@@ -129,18 +130,18 @@ def run_up(arguments):
         raise SimError(f"two modems with the interface name {twice.pop()}: give one another name=")
     claim = rack.Claim(arguments.name)
     if arguments.detach:
-        return _detach(arguments.name, all_options, claim)
-    return _run_farm(arguments.name, all_options, lambda lines: print("\n".join([*lines, "ready"]), flush=True),
+        return _detach(arguments.name, all_options, arguments.taps, claim)
+    return _run_farm(arguments.name, all_options, arguments.taps, lambda lines: print("\n".join([*lines, "ready"]), flush=True),
                      os.getppid())
 
 
-def _run_farm(name, all_options, ready, parent=None):
+def _run_farm(name, all_options, taps, ready, parent=None):
     # The sites hold one end of every connection that a load test makes.
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
     async def run():
-        farm = Farm(name, all_options)
+        farm = Farm(name, all_options, taps)
         if parent is not None:
             farm.end_with_process(parent)
         await farm.run(ready)
@@ -151,7 +152,7 @@ def _run_farm(name, all_options, ready, parent=None):
         rack.remove_directory(name)
 
 
-def _detach(name, all_options, claim):
+def _detach(name, all_options, taps, claim):
     reading, writing = os.pipe()
     if os.fork():
         os.close(writing)
@@ -176,7 +177,7 @@ def _detach(name, all_options, claim):
         os.write(writing, ("\n".join([*lines, "ready"]) + "\n").encode())
         os.close(writing)
     try:
-        _run_farm(name, all_options, ready)
+        _run_farm(name, all_options, taps, ready)
     except BaseException as error:
         with contextlib.suppress(OSError):      # closed once the rack was ready
             os.write(writing, f"{error or type(error).__name__}".encode())

@@ -254,6 +254,18 @@ class Device:
         self._power_off()
         self._boot_timer = self._loop.call_later(self.fault("reboot_slow") or self.options.boot_time, self._boot)
 
+    def cut_power(self):
+        """The port it is plugged into has no power."""
+        if self._boot_timer:
+            self._boot_timer.cancel()
+            self._boot_timer = None
+        if self.modem.powered:
+            self._power_off()
+
+    def restore_power(self):
+        if not self.modem.powered and not self._boot_timer and not self.fault("unplug"):
+            self._boot_timer = self._loop.call_later(self.fault("reboot_slow") or self.options.boot_time, self._boot)
+
     def unplug(self):
         """Out of the port until it is plugged in again."""
         self.faults.setdefault("unplug", Active(None))
@@ -272,6 +284,8 @@ class Device:
         self._boot()
 
     def _power_off(self):
+        if self.modem.powered:
+            self._farm.power_changed(self.options.id, False)
         self.modem.powered = False
         self.modem.registering = False
         if self._register_timer:
@@ -283,8 +297,11 @@ class Device:
 
     def _boot(self):
         self._boot_timer = None
+        if not self.modem.powered:
+            self._farm.power_changed(self.options.id, True)
         self.modem.powered = True
         self._end_blackhole("reboot")
+        self._end_dead_gateway("power")
         self._plug()
         self.update()
 
@@ -357,6 +374,12 @@ class Device:
             await self.clear("carrier_down")
         elif name == "reboot":
             self.reboot()
+        elif name == "power_cut":
+            self.cut_power()
+        elif name == "power_back":
+            self.restore_power()
+        elif name == "rebind":
+            self._end_dead_gateway("rebind")
         elif name == "reconnect":
             self.reconnect()
 
@@ -417,6 +440,13 @@ class Device:
         if end and BLACKHOLE_RANK[event] >= BLACKHOLE_RANK[end]:
             self._drop_fault("wan_blackhole")
             self._rack.set_filter(self.options, "blackhole", [])
+
+    def _end_dead_gateway(self, event):
+        end = self.fault("dead_gateway")
+        if end and end != "clear" and (event == "power" or end == event):
+            self._drop_fault("dead_gateway")
+            self._rack.set_filter(self.options, "deadlan", [])
+            self._set_link(self._rack.set_arp, True)
 
     # --- report ---------------------------------------------------------------------------------------------
 

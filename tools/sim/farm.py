@@ -17,9 +17,9 @@ from uplink import Sniffer
 
 
 class Farm:
-    def __init__(self, name, all_options):
+    def __init__(self, name, all_options, taps=False):
         self._name = name
-        self._rack = rack.Rack(name)
+        self._rack = rack.Rack(name, taps)
         self._all_options = all_options
         self._pool = AddressPool()
         self.api_log, self.http_log = Journal(), Journal()
@@ -27,6 +27,7 @@ class Farm:
         self.public_addresses = {rack.UPLINK_HOST: "uplink", rack.UPLINK_HOST6: "uplink"}   # address -> who has or had it last
         self._devices = {}
         self._internet = self._sniffer = self._control = None
+        self._power_changes, self._power_changed = [], asyncio.Condition()
         self._stopping = asyncio.Event()
 
     async def run(self, ready):
@@ -45,7 +46,7 @@ class Farm:
             await asyncio.sleep(0)          # the DHCP servers' tasks
             self._control = ControlServer(rack.socket_path(self._name), {
                 "status": self._status, "fault": self._fault, "log": self._log, "uplink": self._uplink,
-                "describe": self._describe, "stop": self._stop})
+                "describe": self._describe, "power": self._power, "stop": self._stop})
             await self._control.start()
             ready([f"modem {device.options.id} interface={device.interface} api=http://{device.modem.gateway()}"
                    f" public_ip={device.modem.public_ip}" for device in self._devices.values()])
@@ -70,6 +71,15 @@ class Farm:
 
     def _on_hit(self, source, **hit):
         self.http_log.add(source=source, modem=self.public_addresses.get(source), **hit)
+
+    def power_changed(self, id, on):
+        """A modem went off the bus, or is back: whoever asked with the verb power is told."""
+        self._power_changes.append([id, on])
+        asyncio.get_running_loop().create_task(self._tell_power())
+
+    async def _tell_power(self):
+        async with self._power_changed:
+            self._power_changed.notify_all()
 
     # --- verbs ----------------------------------------------------------------------------------------------
 
@@ -144,6 +154,12 @@ class Farm:
             "gateway": device.modem.gateway(), "login": options.login, "username": options.username,
             "password": options.password} for options, device in
             ((device.options, device) for device in self._devices.values())]}
+
+    async def _power(self, after=None):
+        """[ID, ON] for each change since the rack is up, or after the first so many, if need be waiting for one to come."""
+        async with self._power_changed:
+            await self._power_changed.wait_for(lambda: after is None or len(self._power_changes) > after)
+        return self._power_changes[after or 0:]
 
     async def _stop(self):
         self._stopping.set()

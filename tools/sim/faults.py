@@ -23,7 +23,8 @@ MODEM = {
     "data_limit": Kind("data plan used up (ConnectionStatus 201)"),
     "same_ip": Kind("the carrier gives the same public address again at each reconnect"),
     "reconnect": Kind("the carrier drops the connection; the modem reconnects by itself", action=True),
-    "dead_gateway": Kind("the modem's network side is dead: no ARP, no answer, while the link stays up"),
+    "dead_gateway": Kind("the modem's network side is dead: no ARP, no answer, while the link stays up; ends by itself as told",
+                         "until=rebind|power|clear"),
     "api_hang": Kind("API accepts and never answers"),
     "api_slow": Kind("every API answer is delayed", "SECONDS", True),
     "api_drip": Kind("API answers at one byte a second"),
@@ -46,6 +47,9 @@ MODEM = {
     "carrier_down": Kind("link of the host's interface down (carrier_up or clear brings it back)"),
     "carrier_up": Kind("link up again", action=True),
     "reboot": Kind("the stick restarts by itself", action=True),
+    "power_cut": Kind("the port's power goes off", action=True),
+    "power_back": Kind("the port's power comes back: the stick boots", action=True),
+    "rebind": Kind("the host bound its driver anew", action=True),
     "reboot_slow": Kind("a restart takes that long", "SECONDS", True),
     "dhcp_silent": Kind("no DHCP answer"),
     "dhcp_change": Kind("the modem's own address and its lease move to another subnet", "SUBNET", True),
@@ -64,7 +68,8 @@ INTERNET = {
     "dns_down": Kind("the internet's DNS server doesn't answer"),
 }
 
-BLACKHOLE_ENDS = ("reconnect", "reboot", "netmode", "clear")
+# What ends a fault that ends by itself; the first is meant where none is named.
+ENDS = {"wan_blackhole": ("reconnect", "reboot", "netmode", "clear"), "dead_gateway": ("clear", "rebind", "power")}
 
 
 def _nearest(name, known):
@@ -82,7 +87,7 @@ def check(scope, name, argument):
     if argument is None:
         if kind.required:
             raise SimError(f"{name} needs {kind.argument}")
-        return name, "reconnect" if name == "wan_blackhole" else None
+        return name, ENDS[name][0] if name in ENDS else None
     if not kind.argument:
         raise SimError(f"{name} takes no argument")
     if kind.argument == "SECONDS":
@@ -93,10 +98,10 @@ def check(scope, name, argument):
         if not 0 <= seconds <= 86400:
             raise SimError(f"{name} needs seconds from 0 to 86400, not {argument}")
         return name, seconds
-    if name == "wan_blackhole":
+    if name in ENDS:
         end = argument.removeprefix("until=")
-        if end not in BLACKHOLE_ENDS:
-            raise SimError(f"wan_blackhole takes until={'|'.join(BLACKHOLE_ENDS)}, not {argument}")
+        if end not in ENDS[name]:
+            raise SimError(f"{name} takes until={'|'.join(ENDS[name])}, not {argument}")
         return name, end
     if name == "api_error":
         code, _, rest = argument.partition(":")

@@ -3,12 +3,16 @@
   NAME-host  up0 192.0.2.10 ---- uplink 192.0.2.1  NAME-inet  (sites on lo)
              lan0 10.77.0.1 ---- lan0 10.77.0.2    NAME-lan
              m11            ---- lan0 192.168.11.1 NAME-m11   wan0 PUBLIC/32 ---- w11 NAME-inet
+
+With taps the host is a virtual machine: uplink in NAME-inet and lan0 in NAME-mN are tap devices, and whoever runs the
+machine holds their other ends (open_tap). NAME-host is empty then.
 """
 import fcntl
 import os
 import re
 import shutil
 import signal
+import struct
 
 import netns
 from netns import SimError
@@ -125,9 +129,27 @@ def down(name):
     return True
 
 
+def open_tap(namespace, interface):
+    """The descriptor whose reads and writes are the frames of a tap device; its link is up while it is open."""
+    return netns.call_in(namespace, _attach_tap, interface)
+
+
+def _attach_tap(interface):
+    tap, no_header, set_interface = 0x0002, 0x1000, 0x400454CA      # IFF_TAP, IFF_NO_PI, TUNSETIFF
+    fd = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        fcntl.ioctl(fd, set_interface, struct.pack("16sH22x", interface.encode(), tap | no_header))
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
 class Rack:
-    def __init__(self, name):
+    def __init__(self, name, taps=False):
         self.name = name
+        self.taps = taps
+        self._plugged = set()       # with taps: a tap outlives its stick
         self.host, self.lan, self.inet = f"{name}-host", f"{name}-lan", f"{name}-inet"
 
     def modem(self, id):
@@ -140,15 +162,20 @@ class Rack:
         for space in spaces:
             self._prepare(space)
         netns.ip_batch([
-            f"link add up0 netns {self.host} type veth peer name uplink netns {self.inet}",
+            *([] if self.taps else [f"link add up0 netns {self.host} type veth peer name uplink netns {self.inet}"]),
             f"link add lan0 netns {self.host} type veth peer name lan0 netns {self.lan}",
             *(f"link add w{id} netns {self.inet} type veth peer name wan0 netns {self.modem(id)}" for id in modems)])
         netns.ip_batch([
-            "link set lo up", "link set up0 up", "link set lan0 up",
-            f"addr add {UPLINK_HOST}/24 dev up0", f"addr add {UPLINK_HOST6}/64 dev up0 nodad",
-            f"addr add {LAN_HOST}/24 dev lan0",
-            f"route add default via {UPLINK_PEER} metric 100", f"route add ::/0 via {UPLINK_PEER6} metric 100",
-        ], self.host)
+            "link set lo up", "link set lan0 up", f"addr add {LAN_HOST}/24 dev lan0"], self.host)
+        if self.taps:
+            netns.ip_batch(["tuntap add uplink mode tap"], self.inet)
+            for id in modems:
+                netns.ip_batch(["tuntap add lan0 mode tap"], self.modem(id))
+        else:
+            netns.ip_batch([
+                "link set up0 up", f"addr add {UPLINK_HOST}/24 dev up0", f"addr add {UPLINK_HOST6}/64 dev up0 nodad",
+                f"route add default via {UPLINK_PEER} metric 100", f"route add ::/0 via {UPLINK_PEER6} metric 100",
+            ], self.host)
         netns.ip_batch(["link set lo up", "link set lan0 up", f"addr add {LAN_CLIENT}/24 dev lan0",
                         f"route add default via {LAN_HOST}"], self.lan)
         # No IPv6 on the carrier's side: its own multicast would count as the modems' traffic.
@@ -177,8 +204,12 @@ class Rack:
         netns.sysctls(space, values)
 
     def plug(self, options, name):
-        """Makes the stick's interface on the host, and the modem's end of it."""
+        """Makes the stick's interface on the host, and the modem's end of it; a tap is there already, and goes up."""
         space = self.modem(options.id)
+        if self.taps:
+            netns.ip_batch(["link set lan0 up arp on"], space)
+            self._plugged.add(options.id)
+            return None
         netns.ip_batch([f"link add {name} netns {self.host} address {options.mac} type veth"
                         f" peer name lan0 netns {space}"])
         netns.ip_batch(["link set lan0 up"], space)
@@ -186,11 +217,17 @@ class Rack:
         return netns.call_in(self.host, _index_of, name)
 
     def unplug(self, options):
+        if self.taps:
+            netns.ip("link", "set", "lan0", "down", namespace=self.modem(options.id))
+            self._plugged.discard(options.id)
+            return
         # By the modem's end: the host's may have another name by now.
         if netns.call_in(self.modem(options.id), _index_of, "lan0"):
             netns.ip("link", "del", "lan0", namespace=self.modem(options.id))
 
     def is_plugged(self, options):
+        if self.taps:
+            return options.id in self._plugged
         return netns.call_in(self.modem(options.id), _index_of, "lan0") is not None
 
     def set_carrier(self, options, up):
