@@ -265,7 +265,8 @@ Decision Ladder::action_done(bool ok, const std::string& detail, TimePoint now) 
   steps_.back().detail = detail;
   state_ = State::Settling;
   deadline_ = now + settle_time();
-  if (leaves_the_bus(steps_.back().action) && device_ == Device::Away) deadline_ += kBootTime;
+  if (leaves_the_bus(steps_.back().action) && device_ != Device::Returned)
+    deadline_ = device_ == Device::Away ? deadline_ + kBootTime : std::max(deadline_, now + kLeaveTime);
   return {};
 }
 
@@ -303,8 +304,7 @@ std::string Ladder::what_settling_showed() const {
     case Device::Returned: return "the device came back, but no traffic within " + settle;
     case Device::Stayed: break;
   }
-  return leaves_the_bus(steps_.back().action) ? "the device never went away; no traffic within " + settle
-                                              : "no traffic within " + settle;
+  return leaves_the_bus(steps_.back().action) ? "the device never went away" : "no traffic within " + settle;
 }
 
 Decision Ladder::usb_seen(const UsbSight& sight, TimePoint now) {

@@ -82,6 +82,8 @@ inline constexpr Millis kMaxRetryAfter = std::chrono::hours(1);
 inline constexpr Millis kDiagnosisDeadline = Seconds(20);
 /// A stick that has left the bus may take this long to be back on it (reboots take 25 to 60 s), beside its settle time.
 inline constexpr Millis kBootTime = Seconds(60);
+/// A stick that has accepted a reboot has left the bus by then, or never will (they take 2 to 10 s).
+inline constexpr Millis kLeaveTime = Seconds(15);
 /// A rung is waited for no longer than this in one run: ten sticks of one hub, a minute each.
 inline constexpr Millis kMaxHold = std::chrono::minutes(10);
 

@@ -4,6 +4,7 @@
 #include <set>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 namespace dongle {
 namespace {
@@ -78,6 +79,14 @@ void RecoveryBoard::begin(DongleId id, Action action, TimePoint now) {
 
 bool RecoveryBoard::end(DongleId id, TimePoint) {
   return running_.erase(id) > 0;
+}
+
+Json RecoveryBoard::to_json(TimePoint now, WallTime wall_now) const {
+  return budget_.to_json(now, wall_now);
+}
+
+void RecoveryBoard::load(const Json& json, TimePoint now, WallTime wall_now) {
+  budget_.load(json, now, wall_now);
 }
 
 std::string RecoveryBoard::hub_of(DongleId id) const {

@@ -69,8 +69,8 @@ class RecoveryBoard {
   Scope scope(DongleId id) const { return correlation_.scope(id); }
 
   /// What has been spent, for the state file; to be written after each begin() of stage usb or above.
-  Json to_json(TimePoint now, WallTime wall_now) const { return budget_.to_json(now, wall_now); }
-  void load(const Json& json, TimePoint now, WallTime wall_now) { budget_.load(json, now, wall_now); }
+  Json to_json(TimePoint now, WallTime wall_now) const;
+  void load(const Json& json, TimePoint now, WallTime wall_now);
 
  private:
   struct Trial {
