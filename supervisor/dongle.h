@@ -108,7 +108,9 @@ class Dongle {
   void schedule_probe();
   void run_probe();
   void follow(const Decision& decision);
+  Evidence evidence_at_hand() const;
   void gather_evidence(std::function<void(const Evidence&)> done);
+  void diagnose_by(const Evidence& seen);
   void ask_modem(std::function<void(const ModemView&)> done);
   void act(Action action);
   void schedule_ladder();

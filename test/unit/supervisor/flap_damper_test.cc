@@ -119,7 +119,7 @@ TEST_F(FlapDamperTest, ARunThatTrafficForestalledIsNotCounted) {
 
 TEST_F(FlapDamperTest, NoPatternWhateverGetsMoreThanSixChangesAndThreeRunsInTenMinutes) {
   std::mt19937 random(20261122);
-  for (int i = 0; i < 20'000; ++i) {
+  for (int i = 0; i < 2'000; ++i) {
     turn(i % 2 == 1);
     // Mostly just after the hold-down, the worst moment.
     auto due = damper.next_change();
@@ -136,7 +136,7 @@ TEST_F(FlapDamperTest, NoPatternWhateverGetsMoreThanSixChangesAndThreeRunsInTenM
   };
   EXPECT_LE(most_in_ten_minutes(changes), 6u);
   EXPECT_LE(most_in_ten_minutes(runs), 3u);
-  EXPECT_GT(changes.size(), 1000u) << "it isn't simply silent";
+  EXPECT_GT(changes.size(), 100u) << "it isn't simply silent";
 }
 
 }  // namespace

@@ -182,6 +182,23 @@ TEST_F(RecoveryBoardTest, WhoStillFailsWhenTheOthersAreBackHasAFaultOfItsOwn) {
   EXPECT_EQ(board.scope(id(1, 1)).kind, Scope::Kind::Stick);
 }
 
+TEST_F(RecoveryBoardTest, AnOutageThatComesBackWhileItSeemedToEndIsStillOne) {
+  rack(4, 4);
+  auto all = [&](auto what) {
+    for (unsigned h = 1; h <= 4; ++h)
+      for (unsigned p = 1; p <= 4; ++p) what(id(h, p));
+  };
+  all([&](DongleId d) { down(d, Fault::NoEgress); });
+  now += minutes(5);
+  for (unsigned h = 2; h <= 4; ++h)
+    for (unsigned p = 1; p <= 4; ++p) well(id(h, p));
+  now += minutes(1);
+  all([&](DongleId d) { down(d, Fault::NoEgress); });
+  now += minutes(20);
+  board.tick(now);
+  EXPECT_EQ(board.scope(id(3, 1)).kind, Scope::Kind::Upstream);
+}
+
 TEST_F(RecoveryBoardTest, AStickWhoseFaultTurnsOutToBeItsOwnLeavesTheOutage) {
   rack(2, 2);
   for (unsigned h = 1; h <= 2; ++h)
