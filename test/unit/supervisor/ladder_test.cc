@@ -111,7 +111,9 @@ TEST_F(LadderTest, ADiagnosisThatTakesTooLongIsMadeFromWhatIsKnown) {
   // With obstacles of its own time: those of the last rung are old, another dongle may have taken the hub since.
   ladder.down(now);
   EXPECT_EQ(pass(kDiagnosisDeadline).kind, Kind::DiagnoseNow);
-  ladder.set_obstacles({{Action::UsbRebind, {Obstacle::Kind::Later, "hub 1-4 is busy", now + Seconds(15)}}});
+  auto busy = only({});
+  busy[Action::UsbRebind] = {Obstacle::Kind::Later, "hub 1-4 is busy", now + Seconds(15)};
+  ladder.set_obstacles(busy);
   EXPECT_EQ(ladder.diagnosed({Fault::ApiDead, "", Stage::Usb}, now).kind, Kind::Hold);
 }
 
