@@ -101,7 +101,7 @@ bool Correlation::note(DongleId id, const Condition& condition, TimePoint now) {
   }
   bool news = tick(now);
   if (may_share(condition)) {
-    join_outages(id, now);
+    join_outages(id);
     look_for_outage(id, now);
     return news;
   }
@@ -118,8 +118,8 @@ bool Correlation::remove(DongleId id) {
 bool Correlation::tick(TimePoint now) {
   return std::erase_if(outages_, [now](const auto& entry) {
            const Outage& o = entry.second;
-           bool believed = o.total >= kStrong || now < o.began + kWeakOutage;
-           bool ending = o.recovered * 4 >= o.total && o.recovered > 0;
+           bool believed = o.is_strong || now < o.began + kWeakOutage;
+           bool ending = o.recovered.size() * 4 >= o.recovered.size() + o.members.size() && !o.recovered.empty();
            return o.members.empty() || !believed || (ending && now >= o.last_recovery + kAftermath);
          }) > 0;
 }
@@ -169,36 +169,34 @@ void Correlation::look_for_outage(DongleId id, TimePoint now) {
 void Correlation::open(const std::string& key, const Count& seen, const std::string& evidence) {
   Outage outage;
   outage.members = seen.failed;
-  outage.total = seen.failed.size();
+  outage.is_strong = seen.failed.size() >= kStrong;
   outage.began = seen.first;
   outage.evidence = evidence;
   outages_[key] = std::move(outage);
 }
 
 /// One more that fails while its carrier or everything is out.
-void Correlation::join_outages(DongleId id, TimePoint now) {
+void Correlation::join_outages(DongleId id) {
   const Entry& entry = entries_.at(id);
   for (auto& [carrier, outage] : outages_) {
     if (!carrier.empty() && carrier != entry.condition.carrier) continue;
     // It failed long before: by itself.
     if (*entry.failed_at + kWindow < outage.began) continue;
-    // It came back and failed again, or what is left of it has its own fault: an outage that ends takes in nobody.
-    if (outage.recovered > 0 && now >= outage.last_recovery + kAftermath) continue;
-    if (outage.members.insert(id).second) ++outage.total;
+    outage.members.insert(id);
+    outage.recovered.erase(id);
+    outage.is_strong = outage.is_strong || outage.members.size() >= kStrong;
   }
 }
 
 bool Correlation::leave_outages(DongleId id, bool recovered, TimePoint now) {
   bool news = false;
   for (auto& [carrier, outage] : outages_) {
-    if (outage.members.erase(id) == 0) continue;
-    if (recovered) {
-      ++outage.recovered;
-      outage.last_recovery = now;
-      news = true;
-    } else {
-      --outage.total;
-    }
+    bool was_member = outage.members.erase(id) > 0;
+    if (!recovered) outage.recovered.erase(id);
+    if (!was_member || !recovered) continue;
+    outage.recovered.insert(id);
+    outage.last_recovery = now;
+    news = true;
   }
   return std::erase_if(outages_, [](const auto& entry) { return entry.second.members.empty(); }) > 0 || news;
 }

@@ -89,9 +89,9 @@ class Correlation {
     std::optional<TimePoint> failed_at;  ///< since it was well; kept while nothing can be said of it
   };
   struct Outage {
-    std::set<DongleId> members;  ///< that still fail
-    std::size_t total = 0;       ///< that were ever in it
-    std::size_t recovered = 0;
+    std::set<DongleId> members;    ///< that still fail
+    std::set<DongleId> recovered;  ///< that are well again; who fails once more is a member once more
+    bool is_strong = false;
     TimePoint began{};
     TimePoint last_recovery{};
     std::string evidence;
@@ -104,7 +104,7 @@ class Correlation {
   template <class Filter>
   Count count(TimePoint now, Filter belongs) const;
   void look_for_outage(DongleId id, TimePoint now);
-  void join_outages(DongleId id, TimePoint now);
+  void join_outages(DongleId id);
   void open(const std::string& key, const Count& seen, const std::string& evidence);
   bool leave_outages(DongleId id, bool recovered, TimePoint now);
   template <class Same>

@@ -412,23 +412,14 @@ void Dongle::follow(const Decision& decision) {
         open_incident(recovery_done_ ? "an operator asked for a recovery" : "still failing: " + reason(), Fault::None,
                       "");
       modem_view_at_ = {};  // after an action, what the modem said before is old
-      gather_evidence([this](const Evidence& seen) {
-        if (ladder_.state() != Ladder::State::Diagnosing) return;  // traffic or the operator was faster
-        Diagnosis diagnosis = diagnose(seen);
-        if (Incident* incident = services_.incidents.ongoing(config_.id);
-            incident && (incident->evidence.empty() || incident->steps.empty())) {
-          incident->fault = to_string(diagnosis.fault);
-          incident->evidence = diagnosis.evidence;
-        }
-        log_event(LogEvent::ladder_diagnosis, {{"dongle", config_.id},
-                                               {"fault", to_string(diagnosis.fault)},
-                                               {"entry", diagnosis.entry ? to_string(*diagnosis.entry) : "none"},
-                                               {"evidence", diagnosis.evidence}});
-        if (recovery_progress_) recovery_progress_(std::string("diagnosis: ") + diagnosis.evidence);
-        ladder_.set_obstacles(obstacles());
-        follow(ladder_.diagnosed(diagnosis, UvLoop::now()));
-      });
+      gather_evidence([this](const Evidence& seen) { diagnose_by(seen); });
       break;
+    case Decision::Kind::DiagnoseNow: {
+      Evidence seen = evidence_at_hand();
+      seen.modem.api = has_api() ? ModemView::Api::NoAnswer : ModemView::Api::NotConfigured;
+      seen.modem.api_error = "the diagnosis took too long";
+      return diagnose_by(seen);
+    }
     case Decision::Kind::Act:
       if (!services_.incidents.ongoing(config_.id))
         open_incident(ladder_.diagnosis().evidence, ladder_.diagnosis().fault, ladder_.diagnosis().evidence);
@@ -465,6 +456,23 @@ void Dongle::follow(const Decision& decision) {
   schedule_ladder();
   schedule_probe();
   note_state();
+}
+
+void Dongle::diagnose_by(const Evidence& seen) {
+  if (ladder_.state() != Ladder::State::Diagnosing) return;  // traffic or the operator was faster
+  Diagnosis diagnosis = diagnose(seen);
+  if (Incident* incident = services_.incidents.ongoing(config_.id);
+      incident && (incident->evidence.empty() || incident->steps.empty())) {
+    incident->fault = to_string(diagnosis.fault);
+    incident->evidence = diagnosis.evidence;
+  }
+  log_event(LogEvent::ladder_diagnosis, {{"dongle", config_.id},
+                                         {"fault", to_string(diagnosis.fault)},
+                                         {"entry", diagnosis.entry ? to_string(*diagnosis.entry) : "none"},
+                                         {"evidence", diagnosis.evidence}});
+  if (recovery_progress_) recovery_progress_(std::string("diagnosis: ") + diagnosis.evidence);
+  ladder_.set_obstacles(obstacles());
+  follow(ladder_.diagnosed(diagnosis, UvLoop::now()));
 }
 
 void Dongle::schedule_ladder() {
@@ -544,7 +552,7 @@ Obstacles Dongle::obstacles() const {
   return found;
 }
 
-void Dongle::gather_evidence(std::function<void(const Evidence&)> done) {
+Evidence Dongle::evidence_at_hand() const {
   Evidence seen;
   seen.interface_present = network_.present();
   seen.usb = sight_;
@@ -552,6 +560,11 @@ void Dongle::gather_evidence(std::function<void(const Evidence&)> done) {
   seen.has_address = network_.has_address();
   seen.routes_in_force = network_.routes_in_force;
   seen.probe_failure = health_.reason();
+  return seen;
+}
+
+void Dongle::gather_evidence(std::function<void(const Evidence&)> done) {
+  Evidence seen = evidence_at_hand();
   if (!has_api() || !client_ || !network_.usable()) {
     // From the loop, as with a modem that answers: callers are in the middle of a decision.
     modem_view_.reset();

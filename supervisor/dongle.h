@@ -121,7 +121,9 @@ class Dongle final : private RackMember {
   void schedule_probe();
   void run_probe();
   void follow(const Decision& decision);
+  Evidence evidence_at_hand() const;
   void gather_evidence(std::function<void(const Evidence&)> done);
+  void diagnose_by(const Evidence& seen);
   void ask_modem(std::function<void(const ModemView&)> done);
   void act(Action action);
   void on_action_done(const Result<std::string>& outcome);

@@ -42,6 +42,8 @@ void FlapDamper::on_up(TimePoint now) {
   up_ = true;
   up_since_ = decayed_ = now;
   hold_at_up_ = hold_down();
+  // The run that was to begin later isn't needed: traffic came first.
+  if (!runs_.empty() && runs_.back() > now) runs_.pop_back();
 }
 
 void FlapDamper::show(bool up, TimePoint now) {
@@ -69,8 +71,7 @@ std::optional<TimePoint> FlapDamper::next_change() const {
 }
 
 std::optional<Obstacle> FlapDamper::admit_run(TimePoint now) {
-  // The run that was to begin later wasn't needed: traffic came first.
-  if (!runs_.empty() && runs_.back() > now) runs_.pop_back();
+  if (!runs_.empty() && runs_.back() > now) runs_.pop_back();  // forestalled, too
   TimePoint begin = now;
   if (!runs_.empty()) begin = std::max(begin, runs_.back() + hold_down());
   if (runs_.size() >= kMaxRuns) begin = std::max(begin, runs_[runs_.size() - kMaxRuns] + kWindow);

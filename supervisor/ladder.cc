@@ -121,7 +121,7 @@ Millis action_deadline(Action action, const LadderPolicy& policy) {
 void Ladder::begin_run() {
   steps_.clear();
   tried_.clear();
-  held_since_.clear();
+  held_since_.reset();
   from_.reset();
   joined_ = false;
 }
@@ -199,7 +199,7 @@ Decision Ladder::next_rung(TimePoint now) {
     if (tried_.contains(rung.action)) continue;
     if (rung.outcome == StepOutcome::Held) {
       const Obstacle& obstacle = obstacles_.at(rung.action);
-      if (may_wait_for(rung.action, obstacle, now)) return hold_for(rung.action, obstacle, now);
+      if (may_wait_for(obstacle, now)) return hold_for(rung.action, obstacle, now);
       rung.outcome = StepOutcome::Skipped;
       rung.detail = "not within " + format_duration(kMaxHold) + ": " + obstacle.text;
     }
@@ -214,9 +214,13 @@ Decision Ladder::next_rung(TimePoint now) {
   return give_up(now);
 }
 
-bool Ladder::may_wait_for(Action action, const Obstacle& obstacle, TimePoint now) {
-  TimePoint since = held_since_.try_emplace(action, now).first->second;
-  return obstacle.kind == Obstacle::Kind::Correlated || std::max(obstacle.until, now) <= since + kMaxHold;
+bool Ladder::may_wait_for(const Obstacle& obstacle, TimePoint now) {
+  if (obstacle.kind == Obstacle::Kind::Correlated) {
+    held_since_.reset();
+    return true;
+  }
+  if (!held_since_) held_since_ = now;
+  return std::max(obstacle.until, now) <= *held_since_ + kMaxHold;
 }
 
 Decision Ladder::hold_for(Action action, const Obstacle& obstacle, TimePoint now) {
@@ -253,6 +257,7 @@ void Ladder::start_step(StepRecord step, TimePoint now) {
   steps_.push_back(std::move(step));
   state_ = State::Acting;
   hold_.reset();
+  held_since_.reset();
   device_ = Device::Stayed;
 }
 
@@ -265,7 +270,8 @@ Decision Ladder::action_done(bool ok, const std::string& detail, TimePoint now) 
   steps_.back().detail = detail;
   state_ = State::Settling;
   deadline_ = now + settle_time();
-  if (leaves_the_bus(steps_.back().action) && device_ == Device::Away) deadline_ += kBootTime;
+  if (leaves_the_bus(steps_.back().action) && device_ != Device::Returned)
+    deadline_ = device_ == Device::Away ? deadline_ + kBootTime : std::max(deadline_, now + kLeaveTime);
   return {};
 }
 
@@ -303,8 +309,7 @@ std::string Ladder::what_settling_showed() const {
     case Device::Returned: return "the device came back, but no traffic within " + settle;
     case Device::Stayed: break;
   }
-  return leaves_the_bus(steps_.back().action) ? "the device never went away; no traffic within " + settle
-                                              : "no traffic within " + settle;
+  return leaves_the_bus(steps_.back().action) ? "the device never went away" : "no traffic within " + settle;
 }
 
 Decision Ladder::usb_seen(const UsbSight& sight, TimePoint now) {
@@ -381,14 +386,7 @@ Decision Ladder::tick(TimePoint now) {
   if (state_ == State::Idle || now < deadline_) return {};
   switch (state_) {
     case State::Idle: return {};
-    case State::Diagnosing: {
-      // Nobody could be asked; that is itself the finding.
-      Evidence nothing;
-      nothing.interface_present = nothing.link_up = nothing.has_address = nothing.routes_in_force = true;
-      nothing.modem.api = ModemView::Api::NoAnswer;
-      nothing.modem.api_error = "the diagnosis took too long";
-      return diagnosed(diagnose(nothing), now);
-    }
+    case State::Diagnosing: deadline_ = now + kDiagnosisDeadline; return {Decision::Kind::DiagnoseNow};
     case State::Held: return start_diagnosis(now);
     case State::Acting:
       finish_step(StepOutcome::Failed,

@@ -78,11 +78,14 @@ struct LadderPolicy {
 
 /// The longest wait between two runs of the ladder.
 inline constexpr Millis kMaxRetryAfter = std::chrono::hours(1);
-/// A diagnosis that has not come by then is taken as "nothing could be asked".
+/// A diagnosis that has not come by then is made from what is known without asking the modem.
 inline constexpr Millis kDiagnosisDeadline = Seconds(20);
 /// A stick that has left the bus may take this long to be back on it (reboots take 25 to 60 s), beside its settle time.
 inline constexpr Millis kBootTime = Seconds(60);
-/// A rung is waited for no longer than this in one run: ten sticks of one hub, a minute each.
+/// A stick that has accepted a reboot has left the bus by then, or never will (they take 2 to 10 s).
+inline constexpr Millis kLeaveTime = Seconds(15);
+/// A run waits no longer than this between two actions (ten sticks of one hub, a minute each); what is still not
+/// possible then is skipped.
 inline constexpr Millis kMaxHold = std::chrono::minutes(10);
 
 /// An action that has not reported by then has failed; above every deadline inside the action.
@@ -103,13 +106,14 @@ struct StepRecord {
 
 struct Decision {
   enum class Kind {
-    None,       ///< nothing to do
-    Diagnose,   ///< gather evidence, answer with diagnosed()
-    Act,        ///< carry out `action`, answer with action_done()
-    Hold,       ///< not now; see hold()
-    Recovered,  ///< traffic flows again
-    GiveUp,     ///< the last rung failed; next try at next_deadline()
-    NoService,  ///< only a person can help; keep looking
+    None,         ///< nothing to do
+    Diagnose,     ///< gather evidence, answer with set_obstacles() and diagnosed()
+    DiagnoseNow,  ///< that took too long: answer at once, from what is known without asking anybody
+    Act,          ///< carry out `action`, answer with action_done()
+    Hold,         ///< not now; see hold()
+    Recovered,    ///< traffic flows again
+    GiveUp,       ///< the last rung failed; next try at next_deadline()
+    NoService,    ///< only a person can help; keep looking
   };
   Kind kind = Kind::None;
   Action action = Action::RouteReset;
@@ -133,7 +137,7 @@ class Ladder {
   Decision down(TimePoint now, const std::optional<Obstacle>& not_yet = {});
   /// An operator asks for a run, from a stage or from where the diagnosis says. Ends a wait, not a run under way.
   Decision recover(std::optional<Stage> from, TimePoint now);
-  /// Which actions can't be tried now and why; kept until the next call.
+  /// Which actions can't be tried now and why; to be called before each diagnosed(), since others act meanwhile.
   void set_obstacles(Obstacles obstacles) { obstacles_ = std::move(obstacles); }
   /// What was found.
   Decision diagnosed(const Diagnosis& diagnosis, TimePoint now);
@@ -188,7 +192,7 @@ class Ladder {
   Decision start_diagnosis(TimePoint now);
   Decision next_rung(TimePoint now);
   Decision hold_for(Action action, const Obstacle& obstacle, TimePoint now);
-  bool may_wait_for(Action action, const Obstacle& obstacle, TimePoint now);
+  bool may_wait_for(const Obstacle& obstacle, TimePoint now);
   void note_skipped(const StepRecord& rung, TimePoint now);
   Decision give_up(TimePoint now);
   void start_step(StepRecord step, TimePoint now);
@@ -205,8 +209,8 @@ class Ladder {
   TimePoint deadline_{};
   Diagnosis diagnosis_;
   std::vector<StepRecord> steps_;
-  std::set<Action> tried_;                  ///< in this run
-  std::map<Action, TimePoint> held_since_;  ///< rungs that this run has waited for
+  std::set<Action> tried_;               ///< in this run
+  std::optional<TimePoint> held_since_;  ///< without anything done in between
   std::optional<Hold> hold_;
   std::optional<Stage> from_;  ///< an operator's choice of entry
   bool joined_ = false;

@@ -4,6 +4,7 @@
 #include <set>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 namespace dongle {
 namespace {
@@ -80,6 +81,14 @@ bool RecoveryBoard::end(DongleId id, TimePoint) {
   return running_.erase(id) > 0;
 }
 
+Json RecoveryBoard::to_json(TimePoint now, WallTime wall_now) const {
+  return budget_.to_json(now, wall_now);
+}
+
+void RecoveryBoard::load(const Json& json, TimePoint now, WallTime wall_now) {
+  budget_.load(json, now, wall_now);
+}
+
 std::string RecoveryBoard::hub_of(DongleId id) const {
   const Condition* condition = correlation_.find(id);
   return condition ? condition->hub : std::string();
@@ -97,15 +106,27 @@ void RecoveryBoard::add_obstacles(DongleId id, const std::vector<Stage>& stages,
   bool hub_power_is_possible = std::ranges::find(stages, Stage::HubPower) != stages.end() &&
                                !is_ruled_out(Action::HubPower) &&
                                !budget_.refuse(id, Action::HubPower, hub_of(id), now);
+  // Who fails at the same moment isn't known to be down yet, and so seems to be hurt by a cut.
+  if (auto wait = before_a_cut(id, now); wait && is_ruled_out(Action::HubPower)) obstacles[Action::HubPower] = *wait;
   for (Action action : kActions) {
     if (obstacles.contains(action)) continue;
     if (auto obstacle = refuse(id, action, hub_power_is_possible, now)) obstacles.emplace(action, *obstacle);
   }
 }
 
+/// Before power is cut: are others about to fail, too?
+std::optional<Obstacle> RecoveryBoard::before_a_cut(DongleId id, TimePoint now) const {
+  auto failed_at = correlation_.failed_at(id);
+  if (!failed_at) return std::nullopt;
+  if (correlation_.awaits_neighbours(id) && now < *failed_at + Correlation::kWindow)
+    return later("others on its hub fail, too; what is wrong with them isn't known yet", now + kGather);
+  if (now < *failed_at + kGather) return later("others on its hub may fail with it", *failed_at + kGather);
+  return std::nullopt;
+}
+
 std::optional<Obstacle> RecoveryBoard::refuse(DongleId id, Action action, bool hub_power_is_possible,
                                               TimePoint now) const {
-  if (action == Action::RouteReset) return std::nullopt;
+  if (action == Action::RouteReset) return by_company(id, action, now);
   if (auto outage = by_outage(id, action, now)) return outage;
   if (auto scope = by_scope(id, action, hub_power_is_possible, now)) return scope;
   if (auto spent = budget_.refuse(id, action, hub_of(id), now)) return later(spent->text, spent->until);
@@ -138,13 +159,11 @@ std::optional<Obstacle> RecoveryBoard::by_scope(DongleId id, Action action, bool
   bool is_shared = scope.kind == Scope::Kind::Hub || scope.kind == Scope::Kind::Controller;
   if (is_shared && hub_power_is_possible && action != Action::HubPower)
     return Obstacle{Obstacle::Kind::Skip, scope.evidence + "; that is for hub_power to mend", {}};
+  if (!cuts_power(action)) return std::nullopt;
+  if (auto wait = before_a_cut(id, now)) return wait;
   auto failed_at = correlation_.failed_at(id);
-  if (is_shared || !failed_at || !cuts_power(action)) return std::nullopt;
-  // Before power is cut: are others about to fail, too?
-  if (correlation_.awaits_neighbours(id) && now < *failed_at + Correlation::kWindow)
-    return later("others on its hub fail, too; what is wrong with them isn't known yet", now + kGather);
-  if (now < *failed_at + kGather) return later("others on its hub may fail with it", *failed_at + kGather);
-  if (action == Action::HubPower && !correlation_.fails_on_the_bus(id) && now < *failed_at + Correlation::kWindow)
+  if (action == Action::HubPower && failed_at && !correlation_.fails_on_the_bus(id) &&
+      now < *failed_at + Correlation::kWindow && !is_shared)
     return later("others may fail with it", *failed_at + Correlation::kWindow);
   return std::nullopt;
 }

@@ -69,8 +69,8 @@ class RecoveryBoard {
   Scope scope(DongleId id) const { return correlation_.scope(id); }
 
   /// What has been spent, for the state file; to be written after each begin() of stage usb or above.
-  Json to_json(TimePoint now, WallTime wall_now) const { return budget_.to_json(now, wall_now); }
-  void load(const Json& json, TimePoint now, WallTime wall_now) { budget_.load(json, now, wall_now); }
+  Json to_json(TimePoint now, WallTime wall_now) const;
+  void load(const Json& json, TimePoint now, WallTime wall_now);
 
  private:
   struct Trial {
@@ -81,6 +81,7 @@ class RecoveryBoard {
   std::optional<Obstacle> refuse(DongleId id, Action action, bool hub_power_is_possible, TimePoint now) const;
   std::optional<Obstacle> by_scope(DongleId id, Action action, bool hub_power_is_possible, TimePoint now) const;
   std::optional<Obstacle> by_outage(DongleId id, Action action, TimePoint now) const;
+  std::optional<Obstacle> before_a_cut(DongleId id, TimePoint now) const;
   std::optional<Obstacle> by_company(DongleId id, Action action, TimePoint now) const;
   bool forget_trials(bool news);
   std::string hub_of(DongleId id) const;
