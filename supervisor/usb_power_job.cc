@@ -32,7 +32,7 @@ Json UsbPowerJob::intent() const {
 }
 
 int UsbPowerJob::lesson_port() const {
-  return plan_.kind == PowerPlan::Kind::Hub ? HubMemory::context_.times().wholeHub : plan_.cuts.front().port.port;
+  return plan_.kind == PowerPlan::Kind::Hub ? HubMemory::kWholeHub : plan_.cuts.front().port.port;
 }
 
 void UsbPowerJob::start() {
