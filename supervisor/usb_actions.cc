@@ -14,9 +14,6 @@
 namespace dongle {
 namespace {
 
-// The helper gives hubs that don't answer 2 s.
-constexpr Millis kHubsDeadline = Seconds(5);
-
 using HubSignature = std::vector<std::tuple<std::string, int, std::uint16_t, std::uint16_t>>;
 
 // What must be the same for the facts to be true still.
@@ -41,8 +38,8 @@ struct UsbActions::Impl {
   std::vector<std::pair<DongleId, std::function<void()>>> refusals;  // to be told
   Timer refusal_timer, shutdown_timer;
 
-  Impl(UvLoop& loop, IntentLog& intents, std::string helper, const std::string& memory_file)
-      : context(loop, intents, std::move(helper), memory_file), refusal_timer(loop), shutdown_timer(loop) {}
+  Impl(UvLoop& loop, IntentLog& intents, std::string helper, const std::string& memory_file, UsbTimes times)
+      : context(loop, intents, std::move(helper), memory_file, times), refusal_timer(loop), shutdown_timer(loop) {}
 
   template <class Jobs, class Job>
   void start(Jobs& jobs, DongleId id, std::unique_ptr<Job> job) {
@@ -109,7 +106,7 @@ struct UsbActions::Impl {
 
   void ask_hubs() {
     waiting_for_this = std::exchange(waiting_for_next, {});
-    asking_hubs = context.run("", {"hubs"}, kHubsDeadline, [this](const UsbHelper::Reply& reply) {
+    asking_hubs = context.run("", {"hubs"}, context.times().hubs, [this](const UsbHelper::Reply& reply) {
       asking_hubs.reset();
       if (reply.result)
         facts = hub_facts_from_json(*reply.result);
@@ -122,8 +119,9 @@ struct UsbActions::Impl {
   }
 };
 
-UsbActions::UsbActions(UvLoop& loop, IntentLog& intents, std::string helper, std::string memory_file)
-    : impl_(std::make_unique<Impl>(loop, intents, std::move(helper), memory_file)) {}
+UsbActions::UsbActions(UvLoop& loop, IntentLog& intents, std::string helper, const std::string& memory_file,
+                       UsbTimes times)
+    : impl_(std::make_unique<Impl>(loop, intents, std::move(helper), memory_file, times)) {}
 
 UsbActions::~UsbActions() = default;
 

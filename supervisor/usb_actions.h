@@ -10,7 +10,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 
 #include "common/hub_facts.h"
@@ -19,7 +18,7 @@
 #include "supervisor/hub_memory.h"
 #include "supervisor/intent_log.h"
 #include "supervisor/power_plan.h"
-#include "supervisor/usb_helper.h"
+#include "supervisor/usb_times.h"
 
 namespace dongle {
 
@@ -32,7 +31,7 @@ class UsbActions {
   using Done = std::function<void(Result<std::string> detail)>;
 
   /// helper: the path of dongle-usb. memory_file: state_dir/hubs.json.
-  UsbActions(UvLoop& loop, IntentLog& intents, std::string helper, std::string memory_file);
+  UsbActions(UvLoop& loop, IntentLog& intents, std::string helper, const std::string& memory_file, UsbTimes times = {});
   ~UsbActions();
 
   /// What is plugged, at each change and once before the first action. Actions are judged by it; may call done.

@@ -10,9 +10,6 @@
 namespace dongle {
 namespace {
 
-// A hub that held a helper is left alone for this long, unless the kernel lets go of the helper before.
-constexpr Millis kHeldFor = std::chrono::minutes(10);
-
 HubMemory load_memory(const std::string& file) {
   auto json = read_state_file(file);
   if (json) return HubMemory::from_json(*json);
@@ -22,10 +19,12 @@ HubMemory load_memory(const std::string& file) {
 
 }  // namespace
 
-UsbContext::UsbContext(UvLoop& loop, IntentLog& intents, std::string program, const std::string& memory_file)
+UsbContext::UsbContext(UvLoop& loop, IntentLog& intents, std::string program, const std::string& memory_file,
+                       UsbTimes times)
     : loop_(loop),
       intents_(intents),
       program_(std::move(program)),
+      times_(times),
       memory_(load_memory(memory_file)),
       memory_writer_(loop, memory_file) {}
 
@@ -70,15 +69,15 @@ void UsbContext::hold(const std::string& hub, const std::string& why) {
   if (hub.empty()) return;  // it was asking all of them
   ++hanging_[hub];
   held_[hub] = fmt::format("{} since {}", why, to_rfc3339(std::chrono::system_clock::now()));
-  held_until_.try_emplace(hub, loop_).first->second.start(kHeldFor, [this, hub] { release(hub); });
+  held_until_.try_emplace(hub, loop_).first->second.start(times_.held, [this, hub] { release(hub); });
   log_event(LogEvent::usb_hub_held, {{"hub", hub}, {"reason", why}});
 }
 
 void UsbContext::let_go(const std::string& hub) {
-  if (auto it = hanging_.find(hub); it != hanging_.end() && --it->second <= 0) {
-    hanging_.erase(it);
-    release(hub);
-  }
+  auto it = hanging_.find(hub);
+  if (it != hanging_.end() && --it->second > 0) return;
+  hanging_.erase(hub);
+  release(hub);
   // What the helper was told to do may only now have been done.
   if (auto undo = undos_.find("hub " + hub); undo != undos_.end()) undo->second->retry_now();
 }

@@ -15,6 +15,7 @@
 #include "supervisor/intent_log.h"
 #include "supervisor/state_file.h"
 #include "supervisor/usb_helper.h"
+#include "supervisor/usb_times.h"
 
 namespace dongle {
 
@@ -31,11 +32,12 @@ using HelperRunPtr = std::shared_ptr<HelperRun>;
 
 class UsbContext {
  public:
-  UsbContext(UvLoop& loop, IntentLog& intents, std::string program, const std::string& memory_file);
+  UsbContext(UvLoop& loop, IntentLog& intents, std::string program, const std::string& memory_file, UsbTimes times);
   ~UsbContext();
 
   UvLoop& loop() { return loop_; }
   IntentLog& intents() { return intents_; }
+  const UsbTimes& times() const { return times_; }
   const UsbTree& tree() const { return tree_; }
   void set_tree(const UsbTree& tree);
 
@@ -71,6 +73,7 @@ class UsbContext {
   UvLoop& loop_;
   IntentLog& intents_;
   std::string program_;
+  UsbTimes times_;
   UsbTree tree_;
   std::set<HelperRunPtr> running_;
   std::map<std::string, int> hanging_;       // helpers, by hub

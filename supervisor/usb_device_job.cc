@@ -8,13 +8,6 @@
 namespace dongle {
 namespace {
 
-// A driver that is unbound or bound answers within a second; the switch message itself may take 3 s.
-constexpr Millis kVerbDeadline = Seconds(8);
-// A stick comes back 1 to 8 s after the switch message.
-constexpr Millis kModeSwitchDeadline = Seconds(10);
-// A driver that has to be loaded first, and udev's event behind it.
-constexpr Millis kNetworkDeadline = Seconds(10);
-
 std::vector<std::string> arguments_of(UsbDeviceJob::Verb verb, const std::string& path) {
   switch (verb) {
     case UsbDeviceJob::Verb::ModeSwitch: return {"mode-switch", path};
@@ -55,7 +48,7 @@ void UsbDeviceJob::start() {
 }
 
 void UsbDeviceJob::ask() {
-  run(usb_parent(path_), arguments_of(verb_, path_), kVerbDeadline,
+  run(usb_parent(path_), arguments_of(verb_, path_), context_.times().device_verb,
       [this](const UsbHelper::Reply& reply) { on_reply(reply); });
 }
 
@@ -78,7 +71,7 @@ void UsbDeviceJob::await_other_mode() {
     const UsbDevice* device = context_.tree().find(path_);
     return device && device->devnum != devnum_before_ && !is_zero_cd(device->vendor, device->product);
   };
-  wait_for(switched, kModeSwitchDeadline, Look::Now, [this, sent](bool ok) {
+  wait_for(switched, context_.times().mode_switch, Look::Now, [this, sent](bool ok) {
     const UsbDevice* device = context_.tree().find(path_);
     auto took = std::chrono::duration_cast<Millis>(UvLoop::now() - sent);
     if (ok)
@@ -100,11 +93,12 @@ void UsbDeviceJob::await_network_device(const Json& reply) {
     return finish(fmt::format("{}: {} is there", done, devices->front().get<std::string>()));
   // The tree at hand may be from before.
   auto appeared = [this] { return !net_device_of(context_.tree().find(path_)).empty(); };
-  wait_for(appeared, kNetworkDeadline, Look::AtNextTree, [this, done](bool ok) {
+  wait_for(appeared, context_.times().network_device, Look::AtNextTree, [this, done](bool ok) {
     std::string device = net_device_of(context_.tree().find(path_));
     if (ok) return finish(fmt::format("{}: {} is there", done, device));
     fail_with(
-        {Errc::Refused, 0, fmt::format("{}, but no network device within {}", done, seconds_text(kNetworkDeadline))});
+        {Errc::Refused, 0,
+         fmt::format("{}, but no network device within {}", done, seconds_text(context_.times().network_device))});
   });
 }
 

@@ -111,6 +111,7 @@ class UsbPowerJob : public UsbJob {
   std::string story_;
   bool owes_power_ = false;  // ports may be off on our behalf
   bool raw_ = false;
+  bool hung_at_on_ = false;  // a helper hung on the hub when "on" was begun
 };
 
 }  // namespace dongle

@@ -8,17 +8,6 @@
 namespace dongle {
 namespace {
 
-// All of it, so that a ladder that gives an action a minute hears how it went.
-constexpr Millis kWhole = Seconds(55);
-// Off takes some tens of milliseconds, on a busy hub some hundreds.
-constexpr Millis kSwitchDeadline = Seconds(5);
-// The kernel drops a device within 40 ms of `disable`; udev and we take a little longer.
-constexpr Millis kLeaveDeadline = Seconds(3);
-// uhubctl waits 2 s by default; one more, so that a stick's own capacitors are empty.
-constexpr Millis kOffTime = Seconds(3);
-// A second try in one incident, in case the first was too short for this hub and stick.
-constexpr Millis kLongOffTime = Seconds(10);
-
 Millis since(TimePoint t) {
   return std::chrono::duration_cast<Millis>(UvLoop::now() - t);
 }
@@ -60,7 +49,7 @@ void UsbPowerJob::start() {
 
 void UsbPowerJob::switch_off(bool raw) {
   cut_ = UvLoop::now();
-  run(plan_.hub, port_arguments(plan_.hub, ports(), false, raw), kSwitchDeadline,
+  run(plan_.hub, port_arguments(plan_.hub, ports(), false, raw), context_.times().switching,
       [this, raw](const UsbHelper::Reply& reply) { on_off_reply(raw, reply); });
 }
 
@@ -87,7 +76,7 @@ void UsbPowerJob::on_off_reply(bool raw, const UsbHelper::Reply& reply) {
 }
 
 void UsbPowerJob::await_leaving() {
-  wait_for([this] { return has_left(); }, kLeaveDeadline, Look::Now, [this](bool left) { on_left(left); });
+  wait_for([this] { return has_left(); }, context_.times().leaving, Look::Now, [this](bool left) { on_left(left); });
 }
 
 bool UsbPowerJob::has_left() const {
@@ -100,7 +89,7 @@ bool UsbPowerJob::has_left() const {
 void UsbPowerJob::on_left(bool left) {
   if (!left) {
     std::string why = fmt::format("the hub says off, but the stick was still there after {}: it keeps the power on",
-                                  seconds_text(kLeaveDeadline));
+                                  seconds_text(context_.times().leaving));
     // Past the kernel's hub driver it can also be that the kernel just didn't notice.
     if (!raw_) context_.learn(plan_.hub, lesson_port(), false, why);
     return refuse(Errc::Refused, why);
@@ -114,13 +103,14 @@ void UsbPowerJob::stay_off() {
     owes_power_ = false;
     return finish(story_ + ", the power is off");
   }
-  Millis off_time = attempt_ > 1 ? kLongOffTime : kOffTime;
+  Millis off_time = attempt_ > 1 ? context_.times().long_off : context_.times().off;
   story_ += fmt::format(", off for {}", seconds_text(off_time));
   after(off_time, [this] { switch_on(); });
 }
 
 void UsbPowerJob::switch_on() {
-  run(plan_.hub, port_arguments(plan_.hub, ports(), true, raw_), kSwitchDeadline,
+  hung_at_on_ = context_.is_hanging(plan_.hub);
+  run(plan_.hub, port_arguments(plan_.hub, ports(), true, raw_), context_.times().switching,
       [this](const UsbHelper::Reply& reply) { on_on_reply(reply); });
 }
 
@@ -133,7 +123,7 @@ void UsbPowerJob::on_on_reply(const UsbHelper::Reply& reply) {
         fmt::format("{}{}switching on failed: {}{}", story_, story_.empty() ? "" : ", ", error.message(), later));
   }
   // A helper that hangs may still switch it off; then the intent stays, and the undo looks after it.
-  if (owes_power_ && !context_.is_hanging(plan_.hub)) {
+  if (owes_power_ && !hung_at_on_) {
     owes_power_ = false;
     context_.intents().clear(intent_key());
   }
@@ -142,7 +132,7 @@ void UsbPowerJob::on_on_reply(const UsbHelper::Reply& reply) {
 }
 
 void UsbPowerJob::await_return() {
-  Millis left = std::max(kWhole - since(began_), Millis{1000});
+  Millis left = std::max(context_.times().whole - since(began_), Millis{1000});
   wait_for([this] { return is_back(); }, left, Look::Now, [this](bool returned) { on_returned(returned); });
 }
 

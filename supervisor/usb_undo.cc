@@ -9,13 +9,6 @@
 namespace dongle {
 namespace {
 
-// Switching a port on takes milliseconds; a helper that needs longer hangs.
-constexpr Millis kDeadline = Seconds(4);
-constexpr Millis kFirstPause{500};
-constexpr Millis kLongestPause = Seconds(60);
-// While a helper hangs, another one would hang as well; its end is told anyhow.
-constexpr Millis kHangingPause = std::chrono::minutes(10);
-
 std::vector<int> ports_of(const Json& intent) {
   std::vector<int> ports;
   auto list = intent.find("ports");
@@ -34,7 +27,7 @@ UsbUndo::UsbUndo(UsbContext& context, std::string key, Json intent, HelperRunPtr
       intent_(std::move(intent)),
       run_(std::move(after)),
       timer_(context.loop()),
-      backoff_(kFirstPause, kLongestPause, kLongestPause) {
+      backoff_(context.times().first_retry, context.times().longest_retry, context.times().longest_retry) {
   std::string place = key_.substr(std::min(key_.size(), key_.find(' ') + 1));
   if (key_.starts_with("device ")) device_ = place;
   hub_ = device_.empty() ? place : usb_parent(device_);
@@ -59,9 +52,10 @@ void UsbUndo::retry_now() {
 void UsbUndo::attempt() {
   std::vector<int> ports = ports_of(intent_);
   if (device_.empty() && ports.empty()) return finish("the intent names no port");
-  auto words = device_.empty() ? port_arguments(hub_, ports, true, context_.is_hanging(hub_))
+  hung_at_start_ = context_.is_hanging(hub_);
+  auto words = device_.empty() ? port_arguments(hub_, ports, true, hung_at_start_)
                                : std::vector<std::string>{"authorize", device_, "1"};
-  run_ = context_.run(hub_, std::move(words), kDeadline, [this](UsbHelper::Reply reply) {
+  run_ = context_.run(hub_, std::move(words), context_.times().switching, [this](UsbHelper::Reply reply) {
     run_.reset();
     on_reply(reply);
   });
@@ -70,6 +64,7 @@ void UsbUndo::attempt() {
 void UsbUndo::on_reply(const UsbHelper::Reply& reply) {
   if (reply.result) {
     if (context_.is_hanging(hub_)) return retry_later("on, but a helper that hangs may still switch it off");
+    if (hung_at_start_) return attempt();  // its end may have come after our "on"
     return finish(device_.empty() ? "the power is on again" : "authorized again");
   }
   switch (reply.result.error().code) {
@@ -87,7 +82,8 @@ void UsbUndo::finish(const std::string& outcome) {
 
 void UsbUndo::retry_later(const std::string& reason) {
   if (!std::exchange(complained_, true)) log_event(LogEvent::usb_undo_failed, {{"place", key_}, {"reason", reason}});
-  Millis pause = context_.is_hanging(hub_) ? kHangingPause : std::max(backoff_.next(Millis{0}), kFirstPause);
+  Millis pause = context_.is_hanging(hub_) ? context_.times().hanging_retry
+                                           : std::max(backoff_.next(Millis{0}), context_.times().first_retry);
   timer_.start(pause, [this] { attempt(); });
 }
 

@@ -28,6 +28,7 @@ class UsbUndo {
   HelperRunPtr run_;
   Timer timer_;
   Backoff backoff_;
+  bool hung_at_start_ = false;  // a helper hung when the one under way was started
   bool complained_ = false;
 };
 

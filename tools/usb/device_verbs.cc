@@ -70,7 +70,7 @@ std::vector<Interface> network_interfaces(const Roots& roots, const std::string&
   return with_device.empty() ? likely : with_device;
 }
 
-Result<std::string> bind_anew(const Roots& roots, const Interface& interface) {
+Result<std::string> bind_anew(const Roots& roots, const std::string& path, const Interface& interface) {
   std::string driver = roots.devices + "/drivers/" + interface.driver;
   if (!interface.driver.empty()) {
     auto unbound = write_attribute(driver + "/unbind", interface.name);
@@ -79,7 +79,7 @@ Result<std::string> bind_anew(const Roots& roots, const Interface& interface) {
   }
   if (auto probed = write_attribute(roots.devices + "/drivers_probe", interface.name); !probed)
     return std::unexpected(probed.error());
-  std::string bound = link_name(fmt::format("{}/devices/{}/driver", roots.devices, interface.name));
+  std::string bound = link_name(fmt::format("{}/devices/{}/{}/driver", roots.devices, path, interface.name));
   if (bound.empty()) return fail(Errc::Io, "{}: no driver takes it", interface.name);
   return bound;
 }
@@ -111,9 +111,7 @@ Result<Json> mode_switch(const Roots& roots, const std::string& path) {
   if (out == first->endpoints.end())
     return fail(Errc::Unsupported, "interface 0 of {} ({}) has no bulk OUT endpoint", path, ids);
 
-  auto file = device_node(roots, path);
-  if (!file) return std::unexpected(std::move(file).error());
-  auto node = UsbNode::open(*file);
+  auto node = UsbNode::open(roots, path);
   if (!node) return std::unexpected(std::move(node).error());
   if (auto claimed = node->claim(0); !claimed) return std::unexpected(claimed.error());
   auto sent = node->bulk_out(out->address, mode_switch_message(), kMessageTimeout);
@@ -155,7 +153,7 @@ Result<Json> rebind(const Roots& roots, const std::string& path) {
   Json bound = Json::array();
   std::optional<Error> error;
   for (const Interface& interface : interfaces) {
-    auto driver = bind_anew(roots, interface);
+    auto driver = bind_anew(roots, path, interface);
     if (driver)
       bound.push_back({{"name", interface.name}, {"driver", *driver}});
     else

@@ -51,8 +51,7 @@ void ask(const Roots& roots, HubFacts& facts) {
     if (!at || !port.has_disable) continue;
     if (auto text = read_attribute(*at + "/disable")) port.disabled = *text == "1";
   }
-  auto file = device_node(roots, facts.location);
-  auto node = file ? UsbNode::open(*file) : Result<UsbNode>(std::unexpected(file.error()));
+  auto node = UsbNode::open(roots, facts.location);
   if (!node) {
     facts.error = node.error().message();
     return;

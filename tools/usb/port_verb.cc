@@ -34,9 +34,7 @@ struct Outcome {
 };
 
 Result<HubNode> open_hub(const Roots& roots, const std::string& hub) {
-  auto file = device_node(roots, hub);
-  if (!file) return std::unexpected(std::move(file).error());
-  auto node = UsbNode::open(*file);
+  auto node = UsbNode::open(roots, hub);
   if (!node) return std::unexpected(std::move(node).error());
   return HubNode(std::move(*node), read_number(roots.devices + "/devices/" + hub + "/speed") >= 5000);
 }

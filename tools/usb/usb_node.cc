@@ -20,10 +20,13 @@ constexpr std::uint8_t kHubDescriptor = 0x29, kSuperspeedHubDescriptor = 0x2a;
 
 }  // namespace
 
-Result<UsbNode> UsbNode::open(const std::string& file) {
-  UniqueFd fd(::open(file.c_str(), O_RDWR | O_CLOEXEC));
-  if (!fd) return fail_errno(errno, "{}", file);
-  return UsbNode(std::move(fd), file);
+Result<UsbNode> UsbNode::open(const Roots& roots, const std::string& path) {
+  auto file = device_node(roots, path);
+  if (!file) return std::unexpected(std::move(file).error());
+  UniqueFd fd(::open(file->c_str(), O_RDWR | O_CLOEXEC));
+  if (fd) return UsbNode(std::move(fd), *file);
+  if (errno == ENOENT && device_folder(roots, path)) return fail(Errc::Unsupported, "there is no {}", *file);
+  return fail_errno(errno, "{}", *file);
 }
 
 Result<int> UsbNode::transfer(const Control& what, std::span<std::uint8_t> data) {

@@ -8,6 +8,7 @@
 #include "common/error.h"
 #include "common/hub_facts.h"
 #include "common/unique_fd.h"
+#include "tools/usb/usb_paths.h"
 
 namespace dongle::usb {
 
@@ -15,8 +16,8 @@ namespace dongle::usb {
 /// device before it opens one, and one that hangs would hold up the work on all others.
 class UsbNode {
  public:
-  /// Permission, NotFound (it has left).
-  static Result<UsbNode> open(const std::string& file);
+  /// Permission; NotFound: it isn't on the bus; Unsupported: it is, but there is no usbfs (in a container).
+  static Result<UsbNode> open(const Roots& roots, const std::string& path);
 
   struct Control {
     std::uint8_t request_type = 0, request = 0;
