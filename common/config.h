@@ -20,6 +20,8 @@ std::optional<Stage> stage_from_string(std::string_view name);
 
 enum class LauncherKind { Fork, Systemd };
 enum class HubPowerPolicy { Never, WhenAllDown, Always };
+/// What a hub's power switching is taken for: Auto is what its descriptor says.
+enum class HubSwitching { Auto, PerPort, Ganged, None };
 enum class ModemType { None, HiLink };
 enum class AddressMode { Static, Dhcp, Auto };
 enum class ListenerType { Forward };
@@ -94,6 +96,7 @@ struct RecoveryConfig {
 struct HubConfig {
   std::string name;
   std::string location;  ///< USB port path, "2-1"
+  HubSwitching power = HubSwitching::Auto;
   bool operator==(const HubConfig&) const = default;
 };
 

@@ -58,6 +58,8 @@ inline constexpr std::string_view kChoices<LauncherKind> = "fork | systemd";
 template <>
 inline constexpr std::string_view kChoices<HubPowerPolicy> = "never | when_all_down | always";
 template <>
+inline constexpr std::string_view kChoices<HubSwitching> = "auto | per_port | ganged | none";
+template <>
 inline constexpr std::string_view kChoices<ModemType> = "none | hilink";
 template <>
 inline constexpr std::string_view kChoices<ListenerType> = "forward";

@@ -12,6 +12,8 @@ UvLoop::~UvLoop() {
   // Owners have closed their handles; their close callbacks are still to run.
   uv_run(&loop_, UV_RUN_NOWAIT);
   uv_run(&loop_, UV_RUN_DEFAULT);
+  locals_.clear();
+  uv_run(&loop_, UV_RUN_DEFAULT);
   CHECK(uv_loop_close(&loop_) == 0);
 }
 

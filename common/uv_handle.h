@@ -2,7 +2,9 @@
 #include <uv.h>
 
 #include <functional>
+#include <map>
 #include <memory>
+#include <typeindex>
 #include <utility>
 
 #include "common/clock.h"
@@ -24,9 +26,18 @@ class UvLoop {
   void stop() { uv_stop(&loop_); }
   /// The loop's cached monotonic time is too coarse for measuring; this asks the clock.
   static TimePoint now() { return std::chrono::steady_clock::now(); }
+  /// The T of this loop, made by T(UvLoop&) at the first call. It is destroyed with the loop, after everything that the
+  /// loop waits for has ended.
+  template <class T>
+  T& local() {
+    auto& slot = locals_[typeid(T)];
+    if (!slot) slot = std::make_shared<T>(*this);
+    return *static_cast<T*>(slot.get());
+  }
 
  private:
   uv_loop_t loop_{};
+  std::map<std::type_index, std::shared_ptr<void>> locals_;
 };
 
 /// Owns a libuv handle whose memory lives until its close callback. Its owner may die inside its own callback:

@@ -1,7 +1,9 @@
 #include "supervisor/child_process.h"
 
+#include <algorithm>
 #include <array>
 #include <csignal>
+#include <list>
 #include <utility>
 
 namespace dongle {
@@ -20,6 +22,66 @@ void close_process(uv_process_t* process) {
 
 }  // namespace
 
+/// What a process handle's data points to: where its end is reported.
+struct ChildProcess::Exit {
+  std::function<void(std::int64_t status, int signal)> call;
+};
+
+/// Killed children that nobody waits for any more, until the kernel lets go of them. One of each loop.
+class ChildProcess::Stragglers {
+ public:
+  explicit Stragglers(UvLoop& loop) : loop_(loop) {}
+  ~Stragglers() {
+    for (Straggler& s : all_) {
+      s.process->data = nullptr;
+      close_process(s.process);
+    }
+  }
+
+  /// is_stuck: it has had its time to die. Else it gets it now, and the loop's end waits for that.
+  void take(uv_process_t* process, const std::string& program, bool is_stuck, std::function<void()> on_late_end) {
+    auto it = all_.emplace(all_.end(), loop_, process, program, std::move(on_late_end));
+    it->exit.call = [this, it](std::int64_t, int) {
+      auto late = it->is_stuck ? std::move(it->on_late_end) : nullptr;
+      all_.erase(it);
+      if (late) late();
+    };
+    process->data = &it->exit;
+    if (is_stuck)
+      set_stuck(*it);
+    else
+      it->grace.start(kKillGrace, [this, it] { set_stuck(*it); });
+  }
+
+  int stuck(const std::string& program) const {
+    return static_cast<int>(
+        std::ranges::count_if(all_, [&](const Straggler& s) { return s.is_stuck && s.program == program; }));
+  }
+  StuckCount count() const { return {static_cast<int>(std::ranges::count_if(all_, &Straggler::is_stuck)), ever_}; }
+
+ private:
+  struct Straggler {
+    Straggler(UvLoop& loop, uv_process_t* p, std::string name, std::function<void()> late)
+        : process(p), program(std::move(name)), on_late_end(std::move(late)), grace(loop) {}
+    uv_process_t* process;
+    std::string program;
+    std::function<void()> on_late_end;
+    Exit exit;
+    Timer grace;
+    bool is_stuck = false;
+  };
+
+  void set_stuck(Straggler& s) {
+    s.is_stuck = true;
+    ++ever_;
+    uv_unref(reinterpret_cast<uv_handle_t*>(s.process));
+  }
+
+  UvLoop& loop_;
+  std::list<Straggler> all_;
+  std::uint64_t ever_ = 0;
+};
+
 struct ChildProcess::Stream {
   UvHandle<uv_pipe_t> pipe;
   ChildProcess* owner = nullptr;
@@ -29,7 +91,8 @@ struct ChildProcess::Stream {
 };
 
 std::string ChildResult::summary() const {
-  std::string how = timed_out          ? std::string("no end within its deadline")
+  std::string how = stuck              ? std::string("no end within its deadline, and the kernel doesn't let it die")
+                    : timed_out        ? std::string("no end within its deadline")
                     : term_signal != 0 ? fmt::format("killed by signal {}", term_signal)
                                        : fmt::format("exit status {}", exit_status);
   std::string_view said = err.empty() ? std::string_view(out) : std::string_view(err);
@@ -49,9 +112,13 @@ ChildProcess::ChildProcess(UvLoop& loop, Command command, Done done)
 ChildProcess::~ChildProcess() {
   *alive_ = false;
   if (process_ == nullptr) return;
-  // The handle stays until the child is reaped, else it would be left a zombie.
-  process_->data = nullptr;
   uv_process_kill(process_, SIGKILL);
+  loop_.local<Stragglers>().take(std::exchange(process_, nullptr), command_.argv.front(), false,
+                                 std::move(command_.on_late_end));
+}
+
+ChildProcess::StuckCount ChildProcess::stuck(UvLoop& loop) {
+  return loop.local<Stragglers>().count();
 }
 
 Result<std::unique_ptr<ChildProcess>> ChildProcess::start(UvLoop& loop, Command command, Done done) {
@@ -61,6 +128,8 @@ Result<std::unique_ptr<ChildProcess>> ChildProcess::start(UvLoop& loop, Command 
 }
 
 Result<void> ChildProcess::spawn() {
+  if (int held = loop_.local<Stragglers>().stuck(command_.argv.front()); held >= kMaxStuck)
+    return fail(Errc::Full, "start {}: the kernel holds {} of them already", command_.argv.front(), held);
   for (auto* stream : {in_.get(), out_.get(), err_.get()}) {
     stream->owner = this;
     CHECK(uv_pipe_init(loop_.raw(), stream->pipe.get(), 0) == 0);
@@ -85,12 +154,15 @@ Result<void> ChildProcess::spawn() {
   options.stdio_count = 3;
   options.stdio = stdio;
   options.exit_cb = [](uv_process_t* process, std::int64_t status, int signal) {
-    auto* self = static_cast<ChildProcess*>(process->data);
+    auto* exit = static_cast<Exit*>(process->data);
     close_process(process);
-    if (self != nullptr) self->on_exit(status, signal);
+    if (exit == nullptr) return;
+    auto call = exit->call;  // it may end with the call
+    call(status, signal);
   };
   process_ = new uv_process_t{};
-  process_->data = this;
+  exit_ = std::make_unique<Exit>(Exit{[this](std::int64_t status, int signal) { on_exit(status, signal); }});
+  process_->data = exit_.get();
   if (int error = uv_spawn(loop_.raw(), process_, &options); error != 0) {
     close_process(std::exchange(process_, nullptr));
     return fail_errno(-error, "start {}", command_.argv.front());
@@ -117,13 +189,21 @@ Result<void> ChildProcess::spawn() {
   }
   read_from(*out_);
   read_from(*err_);
-  if (command_.deadline.count() > 0) {
-    deadline_.start(command_.deadline, [this] {
-      result_.timed_out = true;
-      uv_process_kill(process_, SIGKILL);
-    });
-  }
+  if (command_.deadline.count() > 0) deadline_.start(command_.deadline, [this] { kill_at_deadline(); });
   return {};
+}
+
+void ChildProcess::kill_at_deadline() {
+  result_.timed_out = true;
+  uv_process_kill(process_, SIGKILL);
+  deadline_.start(kKillGrace, [this] { give_up(); });
+}
+
+void ChildProcess::give_up() {
+  result_.stuck = true;
+  loop_.local<Stragglers>().take(std::exchange(process_, nullptr), command_.argv.front(), true,
+                                 std::move(command_.on_late_end));
+  finish();
 }
 
 void ChildProcess::read_from(Stream& stream) {

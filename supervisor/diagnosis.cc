@@ -5,6 +5,10 @@ namespace dongle {
 const char* to_string(Fault fault) {
   switch (fault) {
     case Fault::None: return "none";
+    case Fault::StickMissing: return "stick_missing";
+    case Fault::NotAuthorized: return "not_authorized";
+    case Fault::MassStorage: return "mass_storage";
+    case Fault::WrongConfiguration: return "wrong_configuration";
     case Fault::InterfaceGone: return "interface_gone";
     case Fault::LinkDown: return "link_down";
     case Fault::NoAddress: return "no_address";
@@ -22,11 +26,30 @@ const char* to_string(Fault fault) {
   return "unknown";
 }
 
+namespace {
+
+Diagnosis without_interface(const UsbSight& usb) {
+  std::string text = "the network device is gone";
+  if (!usb.evidence.empty()) text += "; " + usb.evidence;
+  switch (usb.mode) {
+    case UsbMode::Missing: return {Fault::StickMissing, text, Stage::PortPower};
+    case UsbMode::NotAuthorized: return {Fault::NotAuthorized, text, Stage::Usb};
+    case UsbMode::MassStorage: return {Fault::MassStorage, text, Stage::Usb};
+    case UsbMode::WrongConfiguration: return {Fault::WrongConfiguration, text, Stage::Usb};
+    case UsbMode::Unknown:
+    case UsbMode::NoInterface:
+    case UsbMode::Ethernet: break;  // gone a moment ago, or back just now
+  }
+  return {Fault::InterfaceGone, text, Stage::Usb};
+}
+
+}  // namespace
+
 Diagnosis diagnose(const Evidence& seen) {
   auto with_probe = [&](std::string text) {
     return seen.probe_failure.empty() ? text : text + "; probes: " + seen.probe_failure;
   };
-  if (!seen.interface_present) return {Fault::InterfaceGone, "the network device is gone", Stage::Usb};
+  if (!seen.interface_present) return without_interface(seen.usb);
   if (!seen.link_up) return {Fault::LinkDown, "the network device is down or has no carrier", Stage::Route};
   if (!seen.has_address) return {Fault::NoAddress, "the network device has no address", Stage::Route};
   if (!seen.routes_in_force) return {Fault::NoRoute, "our routes or rules are not in force", Stage::Route};

@@ -4,20 +4,25 @@
 #include <string>
 
 #include "common/config.h"
+#include "supervisor/usb_sight.h"
 
 namespace dongle {
 
 enum class Fault {
   None,
-  InterfaceGone,    ///< no network device
-  LinkDown,         ///< device there, but down or without carrier
-  NoAddress,        ///< nothing configured or leased
-  NoRoute,          ///< our routes or rules are not in force
-  ApiDead,          ///< the modem's API gives no answer
-  DataSwitchedOff,  ///< the modem's data switch is off
-  NotConnected,     ///< registered, but no data connection
-  NoEgress,         ///< everything says connected, yet nothing passes
-  SimMissing,       ///< a person's work from here on
+  StickMissing,        ///< nothing at its USB port
+  NotAuthorized,       ///< at its port, but the kernel was told not to use it
+  MassStorage,         ///< shows its installation disk, not its modem
+  WrongConfiguration,  ///< shows a USB configuration that makes no usable network device
+  InterfaceGone,       ///< no network device; on the bus, or nobody can tell
+  LinkDown,            ///< device there, but down or without carrier
+  NoAddress,           ///< nothing configured or leased
+  NoRoute,             ///< our routes or rules are not in force
+  ApiDead,             ///< the modem's API gives no answer
+  DataSwitchedOff,     ///< the modem's data switch is off
+  NotConnected,        ///< registered, but no data connection
+  NoEgress,            ///< everything says connected, yet nothing passes
+  SimMissing,          ///< a person's work from here on
   PinRequired,
   NotRegistered,
   DataLimit,
@@ -42,6 +47,7 @@ struct ModemView {
 
 struct Evidence {
   bool interface_present = false;
+  UsbSight usb;  ///< tells why there is no network device
   bool link_up = false;
   bool has_address = false;
   bool routes_in_force = false;

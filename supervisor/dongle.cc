@@ -18,6 +18,32 @@ constexpr Millis kPublicIpRetry = Seconds(2);  // at the first success after tha
 constexpr Millis kServingDeadline = Seconds(10);
 // An operator who stops a dongle gives its connections this long.
 constexpr Millis kStopDrain = Seconds(0);
+// How long what is seen on the bus must last until it's believed to be a failure: a mode switch, a driver or a kernel
+// that names the device take their time; who pulls a stick out and plugs it in again, or into another port, some more.
+std::optional<Millis> patience_with(UsbMode mode) {
+  switch (mode) {
+    case UsbMode::Unknown:
+    case UsbMode::Ethernet: return std::nullopt;
+    case UsbMode::MassStorage: return Millis{300};
+    case UsbMode::NotAuthorized:
+    case UsbMode::WrongConfiguration: return Millis{1000};
+    case UsbMode::NoInterface: return Millis{3000};
+    case UsbMode::Missing: return Millis{10'000};
+  }
+  std::unreachable();
+}
+Fault fault_of(UsbMode mode) {
+  switch (mode) {
+    case UsbMode::Missing: return Fault::StickMissing;
+    case UsbMode::NotAuthorized: return Fault::NotAuthorized;
+    case UsbMode::MassStorage: return Fault::MassStorage;
+    case UsbMode::WrongConfiguration: return Fault::WrongConfiguration;
+    case UsbMode::Unknown:
+    case UsbMode::NoInterface:
+    case UsbMode::Ethernet: return Fault::InterfaceGone;
+  }
+  std::unreachable();
+}
 // How long the end of the process waits for a modem that was left half way in an action.
 constexpr Millis kUndoPatience = Seconds(3);
 constexpr std::size_t kMaxDnsServers = 4;
@@ -25,15 +51,8 @@ constexpr std::size_t kMaxDnsServers = 4;
 HealthPolicy health_policy(const ProbeConfig& c) {
   return {c.interval, c.down_after, c.up_after};
 }
-LadderPolicy ladder_policy(const RecoveryConfig& c) {
-  return {c.enabled, c.stages, c.settle, c.retry_after};
-}
-
-Json or_null(const std::optional<Address>& address) {
-  return address ? Json(address->to_string()) : Json();
-}
-Json or_null(const std::string& text) {
-  return text.empty() ? Json() : Json(text);
+LadderPolicy ladder_policy(const Config& c) {
+  return {c.recovery.enabled, c.recovery.stages, c.recovery.settle, c.recovery.retry_after, c.rotation.off_time};
 }
 
 // The first line of the password file. Unreadable: no password; load_config has said so already.
@@ -87,7 +106,7 @@ Dongle::Dongle(DongleServices services, const Config& config, const DongleConfig
               {[this] { on_worker_ready(); }, [this](const std::string&) { note_state(); },
                [this](const DialResult& r) { on_dial(r); }, [this] { note_state(); }}),
       health_(health_policy(config.probe)),
-      ladder_(ladder_policy(config.recovery)),
+      ladder_(ladder_policy(config)),
       prober_(services_.loop, services_.curl, config.probe,
               [this](UniqueFd stream) { return worker_.serve_probe(std::move(stream)); }),
       since_(std::chrono::system_clock::now()),
@@ -97,11 +116,17 @@ Dongle::Dongle(DongleServices services, const Config& config, const DongleConfig
       serving_timer_(services_.loop),
       action_timer_(services_.loop),
       evidence_timer_(services_.loop),
+      absence_timer_(services_.loop),
+      damper_timer_(services_.loop),
       traffic_since_(since_) {
   sample_timer_.repeat(Seconds(1), [this] { sample_traffic(); });
+  services_.rack.add(config_.id, *this);
+  sight_ = services_.rack.sight(usb_path());
 }
 
-Dongle::~Dongle() = default;
+Dongle::~Dongle() {
+  services_.rack.remove(config_.id);
+}
 
 void Dongle::configure(const Config& config, const DongleConfig& dongle) {
   if (!(config.probe == probe_config_)) health_ = Health(health_policy(config.probe));
@@ -110,7 +135,8 @@ void Dongle::configure(const Config& config, const DongleConfig& dongle) {
   probe_config_ = config.probe;
   rotation_config_ = config.rotation;
   prober_.set_config(config.probe);
-  ladder_.set_policy(ladder_policy(config.recovery));
+  ladder_.set_policy(ladder_policy(config));
+  on_usb_change();  // it may be another port now
   set_network(network_);
   schedule_probe();
 }
@@ -122,7 +148,14 @@ void Dongle::set_network(const DongleNetwork& network) {
   bool now_usable = network.usable() && (new_device || !network_.usable());
   bool new_address = network.v4 != network_.v4 || network.gateway_v4 != network_.gateway_v4;
   network_ = network;
+  if (!network.usb_path.empty() && std::exchange(found_usb_path_, network.usb_path) != network.usb_path)
+    on_usb_change();
   if (new_device) {
+    if (network.present())
+      ladder_.device_back(UvLoop::now());
+    else
+      ladder_.device_left(UvLoop::now());
+    schedule_ladder();
     health_.reset();
     // A rotation's question ends by itself, and the rotation with it.
     if (!rotation_) prober_.cancel();
@@ -130,11 +163,9 @@ void Dongle::set_network(const DongleNetwork& network) {
     modem_view_.reset();
     // Gone while nothing was wrong: an incident of its own. During a ladder run (a reboot) it belongs to that run.
     if (!network_.present() && state_ == DongleState::Online && !services_.incidents.ongoing(config_.id)) {
-      Incident& incident = services_.incidents.open(config_.id, "the network device disappeared");
-      incident.fault = to_string(Fault::InterfaceGone);
-      incident.evidence = "the network device is gone";
-      incident_began_ = UvLoop::now();
-      services_.incidents.save();
+      open_incident("the network device disappeared", fault_of(sight_.mode),
+                    sight_.evidence.empty() ? "the network device is gone" : sight_.evidence);
+      damper_.on_down(UvLoop::now());
     }
   }
   if (auto endpoint = modem_endpoint(config_, network_.gateway_v4); has_api() && network_.present() && endpoint) {
@@ -153,10 +184,34 @@ void Dongle::set_network(const DongleNetwork& network) {
       });
   }
   // Its name servers, for a gateway that answers no DNS itself; without them the first probes would fail.
-  if (now_usable && client_) ask_modem([](const ModemView&) {});
+  if (now_usable && client_)
+    ask_modem([this](const ModemView& view) {
+      if (view.api == ModemView::Api::Answered) ask_identity();
+    });
   update_worker();
+  judge_absence();
   schedule_probe();
   note_state();
+}
+
+void Dongle::ask_identity() {
+  client_->read_information([this](Result<DeviceInformation> device) {
+    if (!device) return;  // asked again when it's plugged in the next time
+    std::string port = usb_path().empty() ? network_.device : usb_path();
+    std::string change = services_.rack.observe({config_.id, port, device->imei, device->iccid});
+    if (change.empty()) return;
+    Incident& incident = services_.incidents.open(config_.id, "its modem says who it is");
+    incident.fault = "identity_changed";
+    incident.evidence = change;
+    incident.outcome = "noted";
+    incident.ended = std::chrono::system_clock::now();
+    services_.incidents.save();
+  });
+  client_->read_plmn([this](Result<Plmn> plmn) {
+    if (!plmn) return;
+    carrier_ = plmn->numeric.empty() ? plmn->full_name : plmn->numeric;
+    note_state();
+  });
 }
 
 void Dongle::set_denied_destinations(std::vector<Address> addresses) {
@@ -181,7 +236,7 @@ Setup Dongle::worker_setup() const {
   setup.clients = proxy_.clients;
   setup.allow_destinations = proxy_.allow_destinations;
   setup.denied_destinations = denied_;
-  setup.refuse_clients = !proxy_.users_file.empty();
+  setup.refuse_clients = !proxy_.users_file.empty() || power_cut_;
   setup.max_connections = proxy_.max_connections;
   setup.max_connections_per_client = proxy_.max_connections_per_client;
   setup.connect_timeout = proxy_.connect_timeout;
@@ -222,7 +277,8 @@ void Dongle::schedule_probe() {
   auto wait = std::chrono::ceil<Millis>(health_.next_probe_at() - now);
   // An action has to prove itself: look often. Otherwise the health says how urgent it is.
   if (ladder_.state() == Ladder::State::Settling) wait = std::min(wait, Millis{500});
-  if (ladder_.state() == Ladder::State::Waiting || ladder_.state() == Ladder::State::NoService) {
+  if (ladder_.state() == Ladder::State::Held || ladder_.state() == Ladder::State::Waiting ||
+      ladder_.state() == Ladder::State::NoService) {
     if (probe_timer_.is_active()) return;  // counted from now, so every failing client would put it off
     wait = std::max(wait, std::min(probe_config_.interval, Millis{5000}));
   }
@@ -262,24 +318,50 @@ void Dongle::on_dial(const DialResult& result) {
 
 void Dongle::on_evidence(bool success) {
   auto now = UvLoop::now();
+  note_verdict();
   if (success) {
+    power_cycles_ = 0;
     follow(ladder_.traffic_ok(now));
     if (health_.verdict() == Verdict::Up && now >= public_ip_due_) learn_public_ip();
   } else if (health_.verdict() == Verdict::Down) {
     forget_public_ip();  // whatever mends it, a reconnect most likely brings another one
     if (!services_.incidents.ongoing(config_.id) && ladder_.state() == Ladder::State::Idle) {
-      Incident& incident = services_.incidents.open(config_.id, health_.reason());
-      incident_began_ = now;
-      incident.fault = "unknown";
-      services_.incidents.save();
+      open_incident(health_.reason(), Fault::None, "");
       log_event(LogEvent::dongle_down, {{"dongle", config_.id}, {"reason", health_.reason()}});
     }
-    follow(ladder_.down(now));
+    start_ladder();
   } else if (health_.verdict() == Verdict::Suspect) {
     settle_suspicion();
   }
   note_state();
   schedule_probe();
+}
+
+// What the health says now, to the one who keeps a stick that comes and goes from being news each time.
+void Dongle::note_verdict() {
+  auto now = UvLoop::now();
+  if (health_.verdict() == Verdict::Up) damper_.on_up(now);
+  if (health_.verdict() == Verdict::Down) damper_.on_down(now);
+  auto change = damper_.next_change();
+  if (!change) return damper_timer_.stop();
+  damper_timer_.start(std::max(std::chrono::ceil<Millis>(*change - now), Millis{0}), [this] {
+    note_verdict();
+    note_state();
+  });
+}
+
+void Dongle::open_incident(const std::string& seen, Fault fault, const std::string& evidence) {
+  Incident& incident = services_.incidents.open(config_.id, seen);
+  incident.fault = fault == Fault::None ? "unknown" : to_string(fault);
+  incident.evidence = evidence;
+  incident_began_ = UvLoop::now();
+  services_.incidents.save();
+}
+
+void Dongle::start_ladder() {
+  auto now = UvLoop::now();
+  if (!ladder_.enabled() || ladder_.state() != Ladder::State::Idle) return;
+  follow(ladder_.down(now, damper_.admit_run(now)));
 }
 
 void Dongle::settle_suspicion() {
@@ -319,44 +401,38 @@ void Dongle::learn_public_ip() {
 // ---------------------------------------------------------------------------------------------------------- ladder
 
 void Dongle::follow(const Decision& decision) {
+  // The ladder has moved on from an action that didn't report in time.
+  if (acting_ && ladder_.state() != Ladder::State::Acting) give_up_action();
   note_steps();
   switch (decision.kind) {
     case Decision::Kind::None: break;
     case Decision::Kind::Diagnose:
       // Another look at what only a person can mend is no news; an incident begins when there is something to do again.
-      if (state_ != DongleState::NoService && !services_.incidents.ongoing(config_.id)) {
-        services_.incidents.open(
-            config_.id, recovery_done_ ? "an operator asked for a recovery" : "still failing: " + health_.reason());
-        incident_began_ = UvLoop::now();
-      }
+      if (state_ != DongleState::NoService && !services_.incidents.ongoing(config_.id))
+        open_incident(recovery_done_ ? "an operator asked for a recovery" : "still failing: " + reason(), Fault::None,
+                      "");
       modem_view_at_ = {};  // after an action, what the modem said before is old
-      gather_evidence([this](const Evidence& seen) {
-        if (ladder_.state() != Ladder::State::Diagnosing) return;  // traffic or the operator was faster
-        Diagnosis diagnosis = diagnose(seen);
-        if (Incident* incident = services_.incidents.ongoing(config_.id);
-            incident && (incident->evidence.empty() || incident->steps.empty())) {
-          incident->fault = to_string(diagnosis.fault);
-          incident->evidence = diagnosis.evidence;
-        }
-        log_event(LogEvent::ladder_diagnosis, {{"dongle", config_.id},
-                                               {"fault", to_string(diagnosis.fault)},
-                                               {"entry", diagnosis.entry ? to_string(*diagnosis.entry) : "none"},
-                                               {"evidence", diagnosis.evidence}});
-        if (recovery_progress_) recovery_progress_(std::string("diagnosis: ") + diagnosis.evidence);
-        ladder_.set_obstacles(obstacles());
-        follow(ladder_.diagnosed(diagnosis, UvLoop::now()));
-      });
+      gather_evidence([this](const Evidence& seen) { diagnose_by(seen); });
       break;
+    case Decision::Kind::DiagnoseNow: {
+      Evidence seen = evidence_at_hand();
+      seen.modem.api = has_api() ? ModemView::Api::NoAnswer : ModemView::Api::NotConfigured;
+      seen.modem.api_error = "the diagnosis took too long";
+      return diagnose_by(seen);
+    }
     case Decision::Kind::Act:
-      if (!services_.incidents.ongoing(config_.id)) {
-        Incident& incident = services_.incidents.open(config_.id, ladder_.diagnosis().evidence);
-        incident.fault = to_string(ladder_.diagnosis().fault);
-        incident.evidence = ladder_.diagnosis().evidence;
-        incident_began_ = UvLoop::now();
-      }
+      if (!services_.incidents.ongoing(config_.id))
+        open_incident(ladder_.diagnosis().evidence, ladder_.diagnosis().fault, ladder_.diagnosis().evidence);
       note_steps();
       forget_public_ip();
       act(decision.action);
+      break;
+    case Decision::Kind::Hold:
+      log_event(LogEvent::ladder_held,
+                {{"dongle", config_.id},
+                 {"action", ladder_.hold()->action ? to_string(*ladder_.hold()->action) : "none"},
+                 {"reason", ladder_.hold()->text}});
+      if (recovery_progress_) recovery_progress_("waiting: " + ladder_.hold()->text);
       break;
     case Decision::Kind::Recovered: {
       log_event(LogEvent::dongle_recovered, {{"dongle", config_.id}});
@@ -382,6 +458,23 @@ void Dongle::follow(const Decision& decision) {
   note_state();
 }
 
+void Dongle::diagnose_by(const Evidence& seen) {
+  if (ladder_.state() != Ladder::State::Diagnosing) return;  // traffic or the operator was faster
+  Diagnosis diagnosis = diagnose(seen);
+  if (Incident* incident = services_.incidents.ongoing(config_.id);
+      incident && (incident->evidence.empty() || incident->steps.empty())) {
+    incident->fault = to_string(diagnosis.fault);
+    incident->evidence = diagnosis.evidence;
+  }
+  log_event(LogEvent::ladder_diagnosis, {{"dongle", config_.id},
+                                         {"fault", to_string(diagnosis.fault)},
+                                         {"entry", diagnosis.entry ? to_string(*diagnosis.entry) : "none"},
+                                         {"evidence", diagnosis.evidence}});
+  if (recovery_progress_) recovery_progress_(std::string("diagnosis: ") + diagnosis.evidence);
+  ladder_.set_obstacles(obstacles());
+  follow(ladder_.diagnosed(diagnosis, UvLoop::now()));
+}
+
 void Dongle::schedule_ladder() {
   auto deadline = ladder_.next_deadline();
   if (!deadline) return ladder_timer_.stop();
@@ -397,11 +490,9 @@ void Dongle::act(Action action) {
   if (recovery_progress_) recovery_progress_(fmt::format("{}: {}", to_string(stage_of(action)), to_string(action)));
   prober_.cancel();
   probe_timer_.stop();
-  auto done = [this](Result<std::string> outcome) {
-    // What was asked for before the action has ended proves nothing about it.
-    health_.reset();
-    follow(ladder_.action_done(outcome.has_value(), outcome ? *outcome : outcome.error().message(), UvLoop::now()));
-  };
+  acting_ = action;
+  auto done = [this](const Result<std::string>& outcome) { on_action_done(outcome); };
+  if (stage_of(action) < Stage::Usb) services_.rack.begin(config_.id, action);
   switch (action) {
     case Action::RouteReset: {
       auto reset = services_.reset_routes(config_.id);
@@ -418,36 +509,62 @@ void Dongle::act(Action action) {
       break;
     case Action::NetworkMode: actions_->cycle_network_mode(done); break;
     case Action::Reboot: actions_->reboot(done); break;
+    case Action::ModeSwitch:
+    case Action::UsbConfiguration:
     case Action::UsbRebind:
+    case Action::UsbReauthorize: services_.rack.act(config_.id, action, 1, done); break;
     case Action::PortPower:
-    case Action::HubPower: CHECK(false && "obstacles() rules these out");
+    case Action::HubPower: services_.rack.act(config_.id, action, ++power_cycles_, done); break;
   }
 }
 
+void Dongle::on_action_done(const Result<std::string>& outcome) {
+  if (acting_ && stage_of(*acting_) < Stage::Usb) services_.rack.end(config_.id);
+  acting_.reset();
+  // What was asked for before the action has ended proves nothing about it.
+  health_.reset();
+  follow(ladder_.action_done(outcome.has_value(), outcome ? *outcome : outcome.error().message(), UvLoop::now()));
+}
+
+void Dongle::give_up_action() {
+  if (!std::exchange(acting_, std::nullopt)) return;
+  action_timer_.stop();
+  if (actions_) actions_->cancel();
+  services_.rack.cancel(config_.id);
+}
+
 Obstacles Dongle::obstacles() const {
-  Obstacles found;
-  if (!network_.present()) found[Action::RouteReset] = "there is no network device";
+  Obstacles found = usb_obstacles(sight_);
+  auto skip = [&](Action action, const std::string& why) { found[action] = {Obstacle::Kind::Skip, why, {}}; };
+  if (!network_.present()) skip(Action::RouteReset, "there is no network device");
   std::string api;
   if (!has_api())
     api = "the modem has no API (modem.type: none)";
   else if (!client_ || !network_.present())
     api = "there is no network device to reach the modem's API by";
+  else if (!network_.link_up)
+    api = "the modem's API can't be reached without a link";
   else if (ladder_.state() == Ladder::State::Diagnosing && modem_view_ && modem_view_->api == ModemView::Api::NoAnswer)
     api = "the modem's API gives no answer: " + modem_view_->api_error;
   if (!api.empty())
-    for (Action action : {Action::DataSwitch, Action::NetworkMode, Action::Reboot}) found[action] = api;
-  const char* no_usb = config_.usb_path.empty() ? "no usb_path is configured" : "this version can't act on USB yet";
-  for (Action action : {Action::UsbRebind, Action::PortPower, Action::HubPower}) found[action] = no_usb;
+    for (Action action : {Action::DataSwitch, Action::NetworkMode, Action::Reboot}) skip(action, api);
+  services_.rack.add_obstacles(config_.id, found);
   return found;
 }
 
-void Dongle::gather_evidence(std::function<void(const Evidence&)> done) {
+Evidence Dongle::evidence_at_hand() const {
   Evidence seen;
   seen.interface_present = network_.present();
+  seen.usb = sight_;
   seen.link_up = network_.link_up;
   seen.has_address = network_.has_address();
   seen.routes_in_force = network_.routes_in_force;
   seen.probe_failure = health_.reason();
+  return seen;
+}
+
+void Dongle::gather_evidence(std::function<void(const Evidence&)> done) {
+  Evidence seen = evidence_at_hand();
   if (!has_api() || !client_ || !network_.usable()) {
     // From the loop, as with a modem that answers: callers are in the middle of a decision.
     modem_view_.reset();
@@ -523,7 +640,7 @@ void Dongle::finish_recovery(const std::string& outcome) {
 
 // ----------------------------------------------------------------------------------------------------------- state
 
-DongleState Dongle::judge_state() const {
+DongleState Dongle::judge_state() {
   if (stopped_) return DongleState::Stopped;
   if (rotation_) return DongleState::Rotating;
   bool rebooting = ladder_.state() == Ladder::State::Settling || ladder_.state() == Ladder::State::Acting;
@@ -536,12 +653,13 @@ DongleState Dongle::judge_state() const {
       // A look at what only a person can mend, or at what failed before, isn't a recovery yet.
       if (ladder_.steps().empty() && (state_ == DongleState::NoService || state_ == DongleState::Failed)) return state_;
       return DongleState::Recovering;
+    case Ladder::State::Held: return ladder_.steps().empty() ? DongleState::Degraded : DongleState::Recovering;
     case Ladder::State::Acting:
     case Ladder::State::Settling: return DongleState::Recovering;
   }
   if (worker_missing_) return DongleState::Starting;
   switch (health_.verdict()) {
-    case Verdict::Up: return DongleState::Online;
+    case Verdict::Up: return damper_.shows_up(UvLoop::now()) ? DongleState::Online : DongleState::Degraded;
     case Verdict::Suspect:
     case Verdict::Down: return DongleState::Degraded;
     case Verdict::Unknown:
@@ -556,26 +674,136 @@ DongleState Dongle::judge_state() const {
 void Dongle::note_state() {
   if (shutting_down_) return;
   DongleState now = judge_state();
-  if (now == state_) return;
+  if (now == state_) return services_.rack.note(config_.id, condition());
   log_event(LogEvent::dongle_state,
             {{"dongle", config_.id}, {"from", to_string(state_)}, {"to", to_string(now)}, {"reason", reason()}});
   state_ = now;
   since_ = std::chrono::system_clock::now();
   if (now == DongleState::Online && services_.incidents.ongoing(config_.id) && ladder_.state() == Ladder::State::Idle)
     end_incident("recovered");
+  services_.rack.note(config_.id, condition());
   services_.on_changed(config_.id);
+}
+
+// --------------------------------------------------------------------------------------------- the rest of the rack
+
+DongleStanding Dongle::standing() const {
+  bool serves = state_ == DongleState::Online || state_ == DongleState::Rotating || state_ == DongleState::Starting ||
+                (state_ == DongleState::Degraded && health_.verdict() != Verdict::Down);
+  return {config_.id, usb_path(), serves, to_string(state_)};
+}
+
+Condition Dongle::condition() const {
+  Condition now;
+  now.hub = sight_.hub;
+  now.controller = sight_.controller;
+  now.carrier = carrier_;
+  if (ladder_.state() != Ladder::State::Idle) now.fault = ladder_.diagnosis().fault;
+  using Kind = Condition::Kind;
+  now.kind = [&] {
+    if (power_cut_) return Kind::Unknown;
+    switch (state_) {
+      case DongleState::Stopped: return Kind::Stopped;
+      case DongleState::Starting:
+      case DongleState::Rotating: return Kind::Unknown;
+      case DongleState::Online: return Kind::Healthy;
+      case DongleState::NoService: return Kind::NoService;
+      case DongleState::Recovering:
+      case DongleState::Failed: return Kind::Down;
+      case DongleState::Degraded:
+        if (health_.verdict() == Verdict::Up) return Kind::Healthy;
+        return health_.verdict() == Verdict::Down ? Kind::Down : Kind::Suspect;
+      case DongleState::Absent: break;
+    }
+    // Who was there and isn't any more may not have left by himself.
+    return sight_.mode != UsbMode::Unknown && services_.rack.knows_port(usb_path()) ? Kind::Down : Kind::Absent;
+  }();
+  if (state_ == DongleState::Absent) now.fault = fault_of(sight_.mode);
+  return now;
+}
+
+void Dongle::on_usb_change() {
+  UsbSight before = std::exchange(sight_, services_.rack.sight(usb_path()));
+  if (sight_ == before) return;
+  auto now = UvLoop::now();
+  bool another = sight_.devnum != before.devnum;
+  if (another && before.devnum != 0) ladder_.device_left(now);
+  if (another && sight_.devnum != 0) ladder_.device_back(now);
+  follow(ladder_.usb_seen(sight_, now));
+  if (another && sight_.devnum != 0) follow(ladder_.look_again(now));
+  judge_absence();
+  note_state();
+}
+
+// Without a network device nothing can be probed; what is seen on the bus tells whether that is a failure.
+void Dongle::judge_absence() {
+  auto patience = patience_with(sight_.mode);
+  if (network_.present() || stopped_ || shutting_down_ || power_cut_ || !patience ||
+      (sight_.mode == UsbMode::Missing && !services_.rack.knows_port(usb_path())))
+    return absence_timer_.stop();
+  if (ladder_.state() != Ladder::State::Idle) return;
+  absence_timer_.start(*patience, [this] {
+    if (network_.present() || ladder_.state() != Ladder::State::Idle) return;
+    log_event(LogEvent::dongle_down, {{"dongle", config_.id}, {"reason", sight_.evidence}});
+    if (!services_.incidents.ongoing(config_.id))
+      open_incident("there is no network device", fault_of(sight_.mode), sight_.evidence);
+    damper_.on_down(UvLoop::now());
+    start_ladder();
+    note_state();
+  });
+}
+
+void Dongle::look_again() {
+  follow(ladder_.look_again(UvLoop::now()));
+}
+
+void Dongle::on_power_cut(Action action, const std::string& reason) {
+  if (stopped_ || shutting_down_) return;
+  log_event(LogEvent::power_cut_shared, {{"dongle", config_.id}, {"reason", reason}});
+  power_cut_ = true;
+  absence_timer_.stop();
+  give_up_action();
+  rotation_.reset();
+  if (actions_) actions_->cancel();
+  prober_.cancel();
+  health_.reset();
+  forget_public_ip();
+  ladder_.join(action, reason, UvLoop::now());
+  update_worker();
+  note_steps();
+  schedule_ladder();
+  note_state();
+}
+
+void Dongle::on_power_back(bool ok, const std::string& detail) {
+  if (!std::exchange(power_cut_, false)) return;
+  update_worker();
+  if (ok) {
+    follow(ladder_.action_done(true, detail, UvLoop::now()));
+  } else {
+    // The power may never have gone: what it is like now is for the health to find out.
+    ladder_.cancel();
+    end_incident("interrupted");
+    judge_absence();
+  }
+  schedule_probe();
+  note_state();
 }
 
 std::string Dongle::reason() const {
   if (stopped_) return "stopped by the operator";
+  if (!network_.present() && sight_.mode != UsbMode::Unknown && sight_.mode != UsbMode::Ethernet)
+    return sight_.evidence;
   if (!network_.present()) return network_.trouble.empty() ? "no network device" : network_.trouble;
   if (ladder_.state() == Ladder::State::NoService || ladder_.is_running()) return ladder_.diagnosis().evidence;
+  if (ladder_.state() == Ladder::State::Held) return "the ladder waits: " + ladder_.hold()->text;
   if (ladder_.state() == Ladder::State::Waiting)
     return "the ladder is exhausted; next try in " +
            format_duration(std::chrono::duration_cast<Millis>(*ladder_.next_deadline() - UvLoop::now())) + "; " +
            ladder_.diagnosis().evidence;
   if (!worker_.is_ready()) return worker_.trouble();
   if (!network_.trouble.empty()) return network_.trouble;
+  if (health_.verdict() == Verdict::Up) return damper_.reason();
   return health_.reason();
 }
 
@@ -631,6 +859,10 @@ void Dongle::shut_down(std::function<void()> done) {
 /// Gives up everything that is under way, and tells those who wait for it.
 void Dongle::abandon() {
   ladder_.cancel();
+  give_up_action();
+  power_cut_ = false;
+  absence_timer_.stop();
+  damper_timer_.stop();
   ladder_timer_.stop();
   probe_timer_.stop();
   action_timer_.stop();
@@ -712,11 +944,8 @@ std::optional<RequestError> Dongle::rotate(Progress progress, std::function<void
                         auto rotation = std::move(rotation_);  // this callback runs inside it
                         if (lost) {
                           // Only the loss of the way out goes to the ladder; an unchanged address never does.
-                          Incident& incident =
-                              services_.incidents.open(config_.id, "no way out after a rotation: " + report.detail);
-                          incident.fault = to_string(Fault::NoEgress);
-                          incident_began_ = UvLoop::now();
-                          follow(ladder_.down(UvLoop::now()));
+                          open_incident("no way out after a rotation: " + report.detail, Fault::NoEgress, "");
+                          start_ladder();
                         }
                         done(report);
                         note_state();
@@ -752,173 +981,6 @@ void Dongle::plan_recovery(std::optional<Stage> from, std::function<void(const R
     if (health_.verdict() == Verdict::Up) diagnosis = {Fault::None, "traffic flows", std::nullopt};
     ladder_.set_obstacles(obstacles());
     done({"planned", steps_json(ladder_.plan(diagnosis, from)), diagnosis.evidence});
-  });
-}
-
-// --------------------------------------------------------------------------------------------------- what it tells
-
-Json Dongle::status() const {
-  Report totals = worker_.totals();
-  auto now = UvLoop::now();
-  Json worker;
-  if (auto pid = worker_.pid())
-    worker = {{"pid", *pid},
-              {"uptime_s", std::chrono::duration_cast<Seconds>(now - worker_.started_at()).count()},
-              {"connections", totals.connections}};
-  RateRing rx = rx_rate_, tx = tx_rate_;
-  auto stage = ladder_.current_stage();
-  return {{"id", config_.id.value},
-          {"state", to_string(state_)},
-          {"since", to_rfc3339(since_)},
-          {"interface", network_.device.empty() ? or_null(config_.interface) : Json(network_.device)},
-          {"address", network_.v4 ? Json(network_.v4->address.to_string()) : Json()},
-          {"gateway", or_null(network_.gateway_v4)},
-          {"public_ip", or_null(public_ip_)},
-          {"socks5_port", config_.socks5_port},
-          {"worker", worker},
-          {"rx_bytes", totals.rx_bytes - rx_base_},
-          {"tx_bytes", totals.tx_bytes - tx_base_},
-          {"rx_bytes_per_s", rx.per_second(now)},
-          {"tx_bytes_per_s", tx.per_second(now)},
-          {"stage", stage ? Json(to_string(*stage)) : Json()},
-          {"reason", state_ == DongleState::Online ? Json() : or_null(reason())}};
-}
-
-Json Dongle::steps_json(const std::vector<StepRecord>& steps) const {
-  Json list = Json::array();
-  for (const StepRecord& s : steps)
-    list.push_back({{"stage", to_string(stage_of(s.action))},
-                    {"action", to_string(s.action)},
-                    {"reason", s.reason},
-                    {"outcome", to_string(s.outcome)},
-                    {"detail", s.detail},
-                    {"took_ms", s.took.count()}});
-  return list;
-}
-
-Json Dongle::why() const {
-  std::string next = "nothing to do";
-  auto until = [&] {
-    return format_duration(
-        std::chrono::duration_cast<Millis>(std::max(*ladder_.next_deadline() - UvLoop::now(), TimePoint::duration{0})));
-  };
-  switch (ladder_.state()) {
-    case Ladder::State::Idle:
-      if (health_.verdict() == Verdict::Suspect) next = "probing again to tell whether it is down";
-      if (health_.verdict() == Verdict::Down && !ladder_.enabled()) next = "recovery is off: nothing by itself";
-      if (!network_.present()) next = "waiting for the network device";
-      break;
-    case Ladder::State::Diagnosing: next = "looking at what is wrong"; break;
-    case Ladder::State::Acting: next = "waiting for the action to finish"; break;
-    case Ladder::State::Settling: next = "waiting for traffic, at most " + until() + ", then the next rung"; break;
-    case Ladder::State::Waiting: next = "the ladder again in " + until(); break;
-    case Ladder::State::NoService: next = "a person's work; looking again in " + until(); break;
-  }
-  if (stopped_) next = "stays stopped until `donglectl start`";
-  const Diagnosis& d = ladder_.diagnosis();
-  return {{"id", config_.id.value},
-          {"state", to_string(state_)},
-          {"since", to_rfc3339(since_)},
-          {"reason", state_ == DongleState::Online ? Json() : or_null(reason())},
-          {"diagnosis", {{"fault", to_string(d.fault)}, {"evidence", d.evidence}}},
-          {"steps", steps_json(ladder_.steps())},
-          {"next", next}};
-}
-
-Json Dongle::traffic() const {
-  Json s = status();
-  return {{"id", config_.id.value},
-          {"rx_bytes", s["rx_bytes"]},
-          {"tx_bytes", s["tx_bytes"]},
-          {"rx_bytes_per_s", s["rx_bytes_per_s"]},
-          {"tx_bytes_per_s", s["tx_bytes_per_s"]},
-          {"connections", worker_.totals().connections},
-          {"since", to_rfc3339(traffic_since_)}};
-}
-
-void Dongle::reset_traffic() {
-  Report totals = worker_.totals();
-  rx_base_ = totals.rx_bytes;
-  tx_base_ = totals.tx_bytes;
-  traffic_since_ = std::chrono::system_clock::now();
-}
-
-void Dongle::info(std::function<void(Json)> done) {
-  Report totals = worker_.totals();
-  Json closed = Json::object();
-  for (const auto& [reason, count] : totals.closed) closed[reason] = count;
-  Json all = {{"id", config_.id.value},
-              {"state", to_string(state_)},
-              {"config",
-               {{"interface", or_null(config_.interface)},
-                {"mac", or_null(config_.mac)},
-                {"usb_path", or_null(config_.usb_path)},
-                {"socks5", config_.socks5_port},
-                {"modem", config_.modem.type == ModemType::HiLink ? "hilink" : "none"}}},
-              {"interface",
-               {{"device", or_null(network_.device)},
-                {"ifindex", network_.ifindex.value},
-                {"link_up", network_.link_up},
-                {"address", network_.v4 ? Json(network_.v4->to_string()) : Json()},
-                {"gateway", or_null(network_.gateway_v4)},
-                {"routes_in_force", network_.routes_in_force},
-                {"trouble", or_null(network_.trouble)}}},
-              {"worker",
-               {{"pid", worker_.pid() ? Json(*worker_.pid()) : Json()},
-                {"ready", worker_.is_ready()},
-                {"restarts", worker_.restarts()},
-                {"accepted", totals.accepted},
-                {"closed", closed}}},
-              {"public_ip", or_null(public_ip_)}};
-  if (!has_api() || !client_ || !network_.usable()) {
-    all["modem"] = {{"answers", false}, {"reason", has_api() ? "not reachable now" : "no API (modem.type: none)"}};
-    return done(std::move(all));
-  }
-  ask_modem([this, all, done](const ModemView& view) mutable {
-    all["modem"] = {{"answers", view.api == ModemView::Api::Answered},
-                    {"status", or_null(view.summary)},
-                    {"error", or_null(view.api_error)}};
-    if (view.api != ModemView::Api::Answered) return done(all);
-    client_->read_information([this, all, done](Result<DeviceInformation> device) mutable {
-      if (device)
-        all["modem"].update({{"name", device->name},
-                             {"imei", device->imei},
-                             {"iccid", device->iccid},
-                             {"software", device->software_version},
-                             {"hardware", device->hardware_version}});
-      else
-        all["modem"]["information_error"] = device.error().message();
-      client_->read_signal([this, all, done](Result<Signal> signal) mutable {
-        auto number = [](std::optional<double> v) { return v ? Json(*v) : Json(); };
-        if (signal)
-          all["modem"].update({{"rsrp_dbm", number(signal->rsrp_dbm)},
-                               {"rsrq_db", number(signal->rsrq_db)},
-                               {"sinr_db", number(signal->sinr_db)},
-                               {"band", or_null(signal->band)},
-                               {"cell_id", or_null(signal->cell_id)}});
-        client_->read_plmn([all, done](Result<Plmn> plmn) mutable {
-          if (plmn) all["modem"]["operator"] = or_null(plmn->full_name);
-          done(all);
-        });
-      });
-    });
-  });
-}
-
-void Dongle::apn(std::function<void(Result<Json>)> done) {
-  if (!has_api())
-    return done(fail(Errc::Unsupported, "dongle {}: its modem has no API (modem.type: none)", config_.id));
-  if (!client_ || !network_.usable())
-    return done(fail(Errc::Unreachable, "dongle {}: the modem can't be reached now", config_.id));
-  client_->read_profiles([this, done](Result<Profiles> profiles) {
-    if (!profiles) return done(wrap(profiles.error(), "dongle {}", config_.id));
-    Json list = Json::array();
-    std::string current;
-    for (const auto& p : profiles->profiles) {
-      list.push_back({{"index", p.index}, {"name", p.name}, {"apn", p.apn}});
-      if (p.index == profiles->current) current = p.apn;
-    }
-    done(Json{{"id", config_.id.value}, {"current", or_null(current)}, {"profiles", list}});
   });
 }
 

@@ -10,6 +10,7 @@
 #include "common/json.h"
 #include "common/rate_ring.h"
 #include "supervisor/dongle_network.h"
+#include "supervisor/flap_damper.h"
 #include "supervisor/health.h"
 #include "supervisor/hilink_client.h"
 #include "supervisor/incident_log.h"
@@ -17,6 +18,7 @@
 #include "supervisor/ladder.h"
 #include "supervisor/modem_actions.h"
 #include "supervisor/prober.h"
+#include "supervisor/rack.h"
 #include "supervisor/rotation.h"
 #include "supervisor/worker_unit.h"
 
@@ -43,13 +45,14 @@ struct DongleServices {
   WorkerLauncher& launcher;
   IncidentLog& incidents;
   IntentLog& intents;
+  Rack& rack;
   std::string log_dir;
   std::function<int()> rotations_running;
   std::function<void(DongleId)> on_changed;  ///< something that status shows has changed
   std::function<Result<void>(DongleId)> reset_routes;
 };
 
-class Dongle {
+class Dongle final : private RackMember {
  public:
   Dongle(DongleServices services, const Config& config, const DongleConfig& dongle);
   ~Dongle();
@@ -89,6 +92,8 @@ class Dongle {
   const DongleConfig& config() const { return config_; }
   DongleState state() const { return state_; }
   bool is_rotating() const { return rotation_ != nullptr; }
+  /// Where its stick is plugged in, as configured or as found; empty: not known.
+  const std::string& usb_path() const { return config_.usb_path.empty() ? found_usb_path_ : config_.usb_path; }
   Json status() const;
   Json why() const;
   Json traffic() const;
@@ -98,6 +103,14 @@ class Dongle {
   void apn(std::function<void(Result<Json>)> done);
 
  private:
+  // What the rack asks and tells.
+  DongleStanding standing() const override;
+  std::uint64_t connections() const override { return worker_.totals().connections; }
+  void on_usb_change() override;
+  void look_again() override;
+  void on_power_cut(Action action, const std::string& reason) override;
+  void on_power_back(bool ok, const std::string& detail) override;
+
   // What comes in.
   void on_worker_ready();
   void on_dial(const DialResult& result);
@@ -108,9 +121,18 @@ class Dongle {
   void schedule_probe();
   void run_probe();
   void follow(const Decision& decision);
+  Evidence evidence_at_hand() const;
   void gather_evidence(std::function<void(const Evidence&)> done);
+  void diagnose_by(const Evidence& seen);
   void ask_modem(std::function<void(const ModemView&)> done);
   void act(Action action);
+  void on_action_done(const Result<std::string>& outcome);
+  void give_up_action();
+  void start_ladder();
+  void judge_absence();
+  void open_incident(const std::string& seen, Fault fault, const std::string& evidence);
+  void ask_identity();
+  void note_verdict();
   void schedule_ladder();
   void note_steps();
   void end_incident(const std::string& outcome);
@@ -123,10 +145,11 @@ class Dongle {
   void finish_recovery(const std::string& outcome);
   void abandon();
   bool must_undo() const;
-  DongleState judge_state() const;
+  DongleState judge_state();
   std::string reason() const;
   Setup worker_setup() const;
   Obstacles obstacles() const;
+  Condition condition() const;
   bool has_api() const { return config_.modem.type == ModemType::HiLink; }
   bool may_probe() const;
   bool can_probe() const { return network_.usable() && worker_.is_ready(); }
@@ -143,12 +166,20 @@ class Dongle {
   std::vector<Address> modem_dns_;
   WorkerUnit worker_;
   Health health_;
+  FlapDamper damper_;
   Ladder ladder_;
   Prober prober_;
   std::unique_ptr<HilinkClient> client_;
   std::unique_ptr<ModemActions> actions_;
   std::unique_ptr<Rotation> rotation_;
   std::optional<TimePoint> rotation_ended_;
+
+  std::string found_usb_path_;  ///< of the last device, where none is configured
+  UsbSight sight_;
+  std::string carrier_;           ///< as the modem last named it; empty: not known
+  std::optional<Action> acting_;  ///< the action under way, of this dongle's own ladder
+  int power_cycles_ = 0;          ///< since traffic last flowed
+  bool power_cut_ = false;        ///< on somebody else's behalf
 
   bool stopped_ = false;
   bool shutting_down_ = false;
@@ -171,6 +202,8 @@ class Dongle {
   Timer serving_timer_;
   Timer action_timer_;
   Timer evidence_timer_;
+  Timer absence_timer_;
+  Timer damper_timer_;
   std::vector<std::function<void(std::optional<RequestError>)>> waiting_for_service_;
   std::function<void(const RecoverReport&)> recovery_done_;
   Progress recovery_progress_;

@@ -12,6 +12,7 @@ namespace dongle {
 struct DongleNetwork {
   std::string device;  ///< empty: absent
   IfIndex ifindex;
+  std::string usb_path;  ///< of the USB device behind it; empty: not one, or absent
   bool link_up = false;  ///< up and with carrier
   std::optional<Prefix> v4, v6;
   std::optional<Address> gateway_v4, gateway_v6;

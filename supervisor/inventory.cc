@@ -5,10 +5,11 @@
 namespace dongle {
 namespace {
 
-DeviceMatch match(const DongleConfig& config, std::span<const Link> links) {
-  if (!config.usb_path.empty())
+DeviceMatch match(const DongleConfig& config, std::span<const Link> links, const UsbTree& tree) {
+  std::string usb_path = resolve_usb_path(tree, config.usb_path);
+  if (!usb_path.empty())
     for (const Link& link : links)
-      if (link.usb_path == config.usb_path) return {link.index, {}};
+      if (link.usb_path == usb_path) return {link.index, {}};
   if (!config.interface.empty()) {
     for (const Link& link : links) {
       if (link.name != config.interface) continue;
@@ -37,11 +38,12 @@ DeviceMatch match(const DongleConfig& config, std::span<const Link> links) {
 
 }  // namespace
 
-std::map<DongleId, DeviceMatch> match_devices(std::span<const DongleConfig> dongles, std::span<const Link> links) {
+std::map<DongleId, DeviceMatch> match_devices(std::span<const DongleConfig> dongles, std::span<const Link> links,
+                                              const UsbTree& tree) {
   std::map<DongleId, DeviceMatch> matches;
   std::set<IfIndex> taken;
   for (const DongleConfig& config : dongles) {
-    DeviceMatch found = match(config, links);
+    DeviceMatch found = match(config, links, tree);
     if (found.index && !taken.insert(found.index).second)
       found = {{}, "its interface belongs to another dongle already"};
     matches[config.id] = found;

@@ -110,7 +110,8 @@ int run(const std::string& config_file) {
   int exit_code = 0;
   {
     UvLoop loop;
-    Supervisor supervisor(loop, std::move(*config), {find_program("dongle-worker"), find_program("dhcp-report")});
+    Supervisor supervisor(loop, std::move(*config),
+                          {find_program("dongle-worker"), find_program("dhcp-report"), find_program("dongle-usb")});
     auto down = [&] {
       notify_systemd("STOPPING=1");
       supervisor.shut_down();

@@ -34,9 +34,21 @@ void ModemActions::finish(Result<std::string> outcome) {
   done(std::move(outcome));
 }
 
-void ModemActions::cycle_data_switch(Millis off_time, Done done) {
+void ModemActions::begin(Done done, std::function<void()> act) {
   cancel();
   done_ = std::move(done);
+  // There is room for one intent: a new one would make us forget the old one.
+  undo([this, act = std::move(act)](Result<std::string> undone) {
+    if (!undone) return finish(std::move(undone));
+    act();
+  });
+}
+
+void ModemActions::cycle_data_switch(Millis off_time, Done done) {
+  begin(std::move(done), [this, off_time] { switch_off_and_on(off_time); });
+}
+
+void ModemActions::switch_off_and_on(Millis off_time) {
   intents_.record(id_, {{"undo", "data_switch_on"}}, guard([this, off_time] {
                     client_.set_data_switch(
                         false, guard([this, off_time](Result<void> off) {
@@ -67,8 +79,10 @@ void ModemActions::switch_on(int tries_left, const std::string& detail) {
 }
 
 void ModemActions::cycle_network_mode(Done done) {
-  cancel();
-  done_ = std::move(done);
+  begin(std::move(done), [this] { change_mode_and_back(); });
+}
+
+void ModemActions::change_mode_and_back() {
   client_.read_net_mode(guard([this](Result<NetMode> current) {
     if (!current) return finish(wrap(current.error(), "read the network mode"));
     NetMode home = *current, away = *current;
@@ -101,28 +115,37 @@ void ModemActions::set_mode(const NetMode& mode, int tries_left, std::function<v
 }
 
 void ModemActions::reboot(Done done) {
-  cancel();
-  done_ = std::move(done);
-  client_.reboot(guard([this](Result<void> accepted) {
-    if (!accepted) return finish(wrap(accepted.error(), "reboot"));
-    finish(std::string("the modem reboots"));
-  }));
+  begin(std::move(done), [this] {
+    client_.reboot(guard([this](Result<void> accepted) {
+      if (!accepted) return finish(wrap(accepted.error(), "reboot"));
+      finish(std::string("the modem reboots"));
+    }));
+  });
 }
 
 void ModemActions::undo_pending(Done done) {
-  auto intent = intents_.pending(id_);
-  if (!intent) return done(std::string());
+  if (!intents_.pending(id_)) return done(std::string());
   cancel();
   done_ = std::move(done);
+  undo([this](Result<std::string> undone) { finish(std::move(undone)); });
+}
+
+void ModemActions::undo(std::function<void(Result<std::string>)> then) {
+  auto intent = intents_.pending(id_);
+  if (!intent) return then(std::string());
   if (json_string(*intent, "undo") == "network_mode") {
     NetMode home{json_string(*intent, "mode"), json_string(*intent, "band"), json_string(*intent, "lte_band")};
-    set_mode(home, 1, [this, home](Result<void> back) {
-      if (!back) return finish(wrap(back.error(), "undo: network mode back to {}", home.mode));
+    set_mode(home, 1, [this, home, then = std::move(then)](Result<void> back) {
+      if (!back) return then(wrap(back.error(), "undo: network mode back to {}", home.mode));
       intents_.clear(id_);
-      finish("undone: network mode back to " + home.mode);
+      then("undone: network mode back to " + home.mode);
     });
   } else {
-    switch_on(1, "undone: mobile data on again");
+    client_.set_data_switch(true, guard([this, then = std::move(then)](Result<void> on) {
+                              if (!on) return then(wrap(on.error(), "undo: mobile data on"));
+                              intents_.clear(id_);
+                              then(std::string("undone: mobile data on again"));
+                            }));
   }
 }
 

@@ -11,7 +11,7 @@ namespace dongle {
 
 /// What is done to a modem over its API, for the ladder and for rotations. Each action is one at a time; starting
 /// another or destroying the object gives up the one under way (an intent that was written stays, and undo_pending()
-/// mends it).
+/// mends it). What an earlier action left half done is undone before the next one begins; it fails if that does.
 class ModemActions {
  public:
   /// detail on success: what was done, for a person.
@@ -33,6 +33,10 @@ class ModemActions {
   bool is_busy() const { return static_cast<bool>(done_); }
 
  private:
+  void begin(Done done, std::function<void()> act);
+  void undo(std::function<void(Result<std::string>)> then);
+  void switch_off_and_on(Millis off_time);
+  void change_mode_and_back();
   void switch_on(int tries_left, const std::string& detail);
   void set_mode(const NetMode& mode, int tries_left, std::function<void(Result<void>)> then);
   void finish(Result<std::string> outcome);

@@ -199,6 +199,7 @@ DongleNetwork Routing::describe(const DongleConfig& config, const Link* link, co
   if (!link) return now;
   now.device = link->name;
   now.ifindex = link->index;
+  now.usb_path = link->usb_path;
   now.link_up = link->up && link->carrier;
   now.v4 = route.v4;
   now.v6 = route.v6;

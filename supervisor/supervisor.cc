@@ -51,6 +51,7 @@ const Supervisor::Verb Supervisor::kVerbs[] = {
     {"info", &Supervisor::verb_info},           {"traffic", &Supervisor::verb_traffic},
     {"incidents", &Supervisor::verb_incidents}, {"apn", &Supervisor::verb_apn},
     {"reload", &Supervisor::verb_reload},       {"tail", &Supervisor::verb_tail},
+    {"power", &Supervisor::verb_power},         {"hotplug", &Supervisor::verb_hotplug},
     {"version", &Supervisor::verb_version},
 };
 
@@ -79,6 +80,8 @@ Result<void> Supervisor::start() {
   note_keys_without_effect();
   incidents_ = std::make_unique<IncidentLog>(loop_, config_.state_dir + "/incidents.json");
   intents_ = std::make_unique<IntentLog>(loop_, config_.state_dir + "/intents.json");
+  rack_ = std::make_unique<Rack>(loop_, *intents_, paths_.usb_helper, config_.state_dir);
+  rack_->configure(config_);
   stopped_file_ = std::make_unique<StateFileWriter>(loop_, config_.runtime_dir + "/stopped.json");
   auto launcher = ForkLauncher::create(loop_, {paths_.worker, config_.runtime_dir, config_.worker_uid_base});
   if (!launcher) return std::unexpected(std::move(launcher).error());
@@ -108,6 +111,7 @@ Result<void> Supervisor::start() {
   if (!control) return std::unexpected(std::move(control).error());
   control_ = std::move(*control);
 
+  rack_->start();
   std::set<DongleId> stopped = load_stopped();
   for (const DongleConfig& d : config_.dongles) {
     add_dongle(d);
@@ -136,6 +140,7 @@ void Supervisor::add_dongle(const DongleConfig& config) {
       *launcher_,
       *incidents_,
       *intents_,
+      *rack_,
       config_.state_dir + "/log",
       [this] {
         return static_cast<int>(std::ranges::count_if(dongles_, [](const auto& d) { return d.second->is_rotating(); }));
@@ -155,14 +160,30 @@ void Supervisor::retire(std::unique_ptr<Dongle> dongle) {
 }
 
 void Supervisor::sweep() {
-  std::erase_if(leaving_, [this](const auto& d) { return std::ranges::find(gone_, d.get()) != gone_.end(); });
+  bool some_left =
+      std::erase_if(leaving_, [this](const auto& d) { return std::ranges::find(gone_, d.get()) != gone_.end(); }) > 0;
   gone_.clear();
+  if (some_left && !going_down_)
+    if (auto configured = routing_->configure(routed_config()); !configured)
+      log_event(LogEvent::netlink_dump_failed, {{"error", configured.error().message()}, {"outcome", "ignored"}});
   if (!going_down_ || !leaving_.empty()) return;
   workers_.reset();
-  routing_->withdraw([this] {
-    log_event(LogEvent::supervisor_stopped, {});
-    loop_.stop();
+  rack_->shut_down([this] {
+    routing_->withdraw([this] {
+      log_event(LogEvent::supervisor_stopped, {});
+      loop_.stop();
+    });
   });
+}
+
+/// The configuration, and behind it the dongles that are on their way out of it: without their routes nobody could ask
+/// their modems to undo what is half done.
+Config Supervisor::routed_config() const {
+  Config routed = config_;
+  for (const auto& dongle : leaving_)
+    if (std::ranges::find(routed.dongles, dongle->id(), &DongleConfig::id) == routed.dongles.end())
+      routed.dongles.push_back(dongle->config());
+  return routed;
 }
 
 void Supervisor::spread_denied_destinations() {
@@ -206,6 +227,7 @@ Result<Json> Supervisor::reload() {
   bool common_changed = !(fresh->proxy == config_.proxy) || !(fresh->probe == config_.probe) ||
                         !(fresh->rotation == config_.rotation) || !(fresh->recovery == config_.recovery);
   Config before = std::exchange(config_, std::move(*fresh));
+  rack_->configure(config_);
   for (auto it = dongles_.begin(); it != dongles_.end();) {
     if (find(config_, it->first)) {
       ++it;
@@ -229,7 +251,7 @@ Result<Json> Supervisor::reload() {
     changed.push_back(d.id.value);
   }
   note_keys_without_effect();
-  if (auto configured = routing_->configure(config_); !configured) return std::unexpected(configured.error());
+  if (auto configured = routing_->configure(routed_config()); !configured) return std::unexpected(configured.error());
   for (auto& [id, dongle] : dongles_) dongle->set_network(routing_->network(id));
   spread_denied_destinations();
   save_stopped();
@@ -263,16 +285,22 @@ void Supervisor::save_stopped() {
   Json ids = Json::array();
   for (const auto& [id, dongle] : dongles_)
     if (dongle->state() == DongleState::Stopped) ids.push_back(id.value);
-  stopped_file_->write({{"stopped", ids}});
+  Json powered_off = Json::array();
+  for (DongleId id : powered_off_) powered_off.push_back(id.value);
+  stopped_file_->write({{"stopped", ids}, {"powered_off", powered_off}});
 }
 
-std::set<DongleId> Supervisor::load_stopped() const {
-  std::set<DongleId> stopped;
+std::set<DongleId> Supervisor::load_stopped() {
   auto file = read_state_file(config_.runtime_dir + "/stopped.json");
-  if (!file || !file->contains("stopped") || !(*file)["stopped"].is_array()) return stopped;
-  for (const auto& id : (*file)["stopped"])
-    if (id.is_number_unsigned()) stopped.insert(DongleId{id.get<unsigned>()});
-  return stopped;
+  auto read = [&file](const char* key) {
+    std::set<DongleId> ids;
+    if (!file || !file->is_object() || !file->contains(key) || !(*file)[key].is_array()) return ids;
+    for (const auto& id : (*file)[key])
+      if (id.is_number_unsigned()) ids.insert(DongleId{id.get<unsigned>()});
+    return ids;
+  };
+  powered_off_ = read("powered_off");
+  return read("stopped");
 }
 
 // ----------------------------------------------------------------------------------------------------------- verbs

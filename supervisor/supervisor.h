@@ -9,6 +9,7 @@
 #include "common/config.h"
 #include "supervisor/control_server.h"
 #include "supervisor/dongle.h"
+#include "supervisor/rack.h"
 #include "supervisor/routing.h"
 #include "supervisor/worker_link.h"
 
@@ -18,6 +19,7 @@ namespace dongle {
 struct ProgramPaths {
   std::string worker;
   std::string dhcp_report;
+  std::string usb_helper;
 };
 
 /// All dongles of one configuration: start-up, reload, the control socket's verbs, and the way down.
@@ -45,11 +47,12 @@ class Supervisor {
   void add_dongle(const DongleConfig& config);
   void retire(std::unique_ptr<Dongle> dongle);
   void sweep();
+  Config routed_config() const;
   void spread_denied_destinations();
   void on_changed(DongleId id);
   void tell_watchers();
   void save_stopped();
-  std::set<DongleId> load_stopped() const;
+  std::set<DongleId> load_stopped();
   void note_keys_without_effect() const;
 
   void handle(const Json& request, ControlServer::CallPtr call);
@@ -61,6 +64,9 @@ class Supervisor {
   /// Does `act` on each selected dongle and answers when all are done.
   void for_each_selected(const Json& request, ControlServer::CallPtr call,
                          std::function<void(Dongle&, std::function<void(std::optional<RequestError>)>)> act);
+
+  struct PowerRequest;
+  void switch_power(const std::shared_ptr<PowerRequest>& work, const std::string& hub);
 
   void verb_status(const Json& request, ControlServer::CallPtr call);
   void verb_watch(const Json& request, ControlServer::CallPtr call);
@@ -75,6 +81,8 @@ class Supervisor {
   void verb_incidents(const Json& request, ControlServer::CallPtr call);
   void verb_apn(const Json& request, ControlServer::CallPtr call);
   void verb_reload(const Json& request, ControlServer::CallPtr call);
+  void verb_power(const Json& request, ControlServer::CallPtr call);
+  void verb_hotplug(const Json& request, ControlServer::CallPtr call);
   void verb_tail(const Json& request, ControlServer::CallPtr call);
   void verb_version(const Json& request, ControlServer::CallPtr call);
 
@@ -86,10 +94,12 @@ class Supervisor {
   std::unique_ptr<IncidentLog> incidents_;
   std::unique_ptr<IntentLog> intents_;
   std::unique_ptr<StateFileWriter> stopped_file_;
+  std::unique_ptr<Rack> rack_;
   std::unique_ptr<WorkerLauncher> launcher_;
   std::unique_ptr<Routing> routing_;
   std::map<DongleId, std::unique_ptr<Dongle>> dongles_;
   std::vector<std::unique_ptr<Dongle>> leaving_;  // removed by a reload or the shutdown, until their workers are gone
+  std::set<DongleId> powered_off_;                ///< by an operator: power on starts them again
   std::vector<const Dongle*> gone_;               // of those: whose workers are
   std::unique_ptr<WorkerLink> workers_;
   std::unique_ptr<ControlServer> control_;

@@ -5,18 +5,18 @@
 BUILD_PACKAGES=(
   g++ cmake ninja-build ccache pkg-config
   libuv1-dev libcurl4-openssl-dev libnl-3-dev libnl-route-3-dev libc-ares-dev libyaml-cpp-dev libfmt-dev
-  nlohmann-json3-dev libcli11-dev libpugixml-dev libssl-dev libseccomp-dev libgtest-dev libgmock-dev
+  nlohmann-json3-dev libcli11-dev libpugixml-dev libssl-dev libseccomp-dev libudev-dev libusb-1.0-0-dev libgtest-dev libgmock-dev
   python3 nftables iproute2 udhcpc busybox openssl ca-certificates curl procps util-linux
 )
-# The clients that tests send through a proxy.
-TEST_PACKAGES=(wget git proxychains4 netcat-openbsd openssh-client openssh-server)
+# The clients that tests send through a proxy, and what makes the wall clock jump.
+TEST_PACKAGES=(wget git proxychains4 netcat-openbsd openssh-client openssh-server faketime)
 # The virtual machine of test/run lab, and what its root image is made with.
 LAB_PACKAGES=(qemu-system-x86 mmdebstrap e2fsprogs)
 # What test/lint calls.
 LINT_PACKAGES=(clang-format clang-tidy-16)
 
 # What runs; the unit tests are built with the sanitizers only.
-PROGRAMS=(dongle-supervisor dongle-worker donglectl dongle-sim)
+PROGRAMS=(dongle-supervisor dongle-worker dongle-usb donglectl dongle-sim)
 
 export CCACHE_SLOPPINESS=pch_defines,time_macros
 

@@ -1,19 +1,33 @@
 #include "worker/device_watch.h"
 
+#include <linux/ethtool.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <array>
 #include <cerrno>
+#include <cstring>
 
 namespace dongle {
 namespace {
 
 constexpr int kReceiveBuffer = 1024 * 1024;
 constexpr int kDumpTimeoutMs = 1000;
+
+/// As events will tell it from now on. A driver that knows no carrier counts as having it.
+bool has_link(int fd, const std::string& name) {
+  ifreq request{};
+  std::strncpy(request.ifr_name, name.c_str(), IFNAMSIZ - 1);
+  if (ioctl(fd, SIOCGIFFLAGS, &request) != 0 || (request.ifr_flags & IFF_UP) == 0) return false;
+  ethtool_value carrier{ETHTOOL_GLINK, 0};
+  request.ifr_data = reinterpret_cast<char*>(&carrier);
+  return ioctl(fd, SIOCETHTOOL, &request) != 0 || carrier.data != 0;
+}
 
 }  // namespace
 
@@ -44,6 +58,7 @@ DeviceWatch::DeviceWatch(UvLoop& loop, UniqueFd fd, Handlers handlers)
 bool DeviceWatch::watch(const std::string& name, IfIndex ifindex) {
   name_ = name;
   ifindex_ = ifindex;
+  link_up_ = has_link(fd_.get(), name);
   if (static_cast<int>(if_nametoindex(name.c_str())) == ifindex.value) return true;
   forget();
   return false;
@@ -86,6 +101,7 @@ void DeviceWatch::handle(const NetlinkEvent& event) {
   } else if (auto* link = std::get_if<LinkSeen>(&event); link && ifindex_) {
     if (link->ifindex == ifindex_ && link->gone) return report_gone();
     if (link->gone) return;
+    if (link->ifindex == ifindex_) note_link(link->up);
     if (link->ifindex == ifindex_ && link->name != name_) {
       name_ = link->name;
       handlers_.renamed(name_);
@@ -99,9 +115,14 @@ void DeviceWatch::check_device() {
   if (!ifindex_) return;
   std::array<char, IF_NAMESIZE> name{};
   if (!if_indextoname(static_cast<unsigned>(ifindex_.value), name.data())) return report_gone();
+  note_link(has_link(fd_.get(), name.data()));
   if (name_ == name.data()) return;
   name_ = name.data();
   handlers_.renamed(name_);
+}
+
+void DeviceWatch::note_link(bool up) {
+  if (std::exchange(link_up_, up) != up) handlers_.link(up);
 }
 
 void DeviceWatch::report_gone() {

@@ -17,6 +17,7 @@ class DeviceWatch {
   struct Handlers {
     std::function<void()> gone;  ///< the watched device was deleted, or its name belongs to another one now
     std::function<void(const std::string& name)> renamed;
+    std::function<void(bool up)> link;  ///< carrier lost or back, or switched off or on; not after watch()
     std::function<void(const std::set<Address>&)> addresses;  ///< all addresses of the host, after every change
   };
   /// Reads the host's addresses before it returns, within a second, and calls `addresses` with them.
@@ -25,6 +26,8 @@ class DeviceWatch {
   /// Looks at the device from now on. False: it isn't there under that name with that index.
   bool watch(const std::string& name, IfIndex ifindex);
   void forget() { ifindex_ = {}; }
+  /// The watched device is switched on and has carrier, as far as it can tell.
+  bool is_link_up() const { return link_up_; }
 
  private:
   DeviceWatch(UvLoop& loop, UniqueFd fd, Handlers handlers);
@@ -32,12 +35,14 @@ class DeviceWatch {
   void read_events();
   void handle(const NetlinkEvent& event);
   void check_device();
+  void note_link(bool up);
   void report_gone();
 
   UniqueFd fd_;
   Handlers handlers_;
   std::string name_;
   IfIndex ifindex_;
+  bool link_up_ = false;
   std::set<Address> addresses_;
   std::set<Address> dumped_;
   bool dumping_ = false;

@@ -1,5 +1,6 @@
 #include "worker/netlink_message.h"
 
+#include <linux/if.h>
 #include <linux/if_addr.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -41,7 +42,9 @@ std::optional<NetlinkEvent> read_link(Bytes payload, bool gone) {
   auto name = find_attribute(skip(payload, NLMSG_ALIGN(sizeof(ifinfomsg))), IFLA_IFNAME);
   if (name.empty()) return std::nullopt;
   auto* text = reinterpret_cast<const char*>(name.data());
-  return LinkSeen{IfIndex{info->ifi_index}, std::string(text, strnlen(text, name.size())), gone};
+  constexpr unsigned kCarries = IFF_UP | IFF_LOWER_UP;
+  bool up = !gone && (info->ifi_flags & kCarries) == kCarries;
+  return LinkSeen{IfIndex{info->ifi_index}, std::string(text, strnlen(text, name.size())), gone, up};
 }
 
 std::optional<NetlinkEvent> read_address(Bytes payload, bool gone) {

@@ -16,6 +16,7 @@ struct LinkSeen {
   IfIndex ifindex;
   std::string name;
   bool gone = false;
+  bool up = false;  ///< switched on and with carrier
   bool operator==(const LinkSeen&) const = default;
 };
 /// An address of the host came or went.

@@ -37,7 +37,7 @@ std::optional<std::string_view> evidence(CloseReason reason) {
   if (reason == CloseReason::connect_refused) return "";
   if (reason == CloseReason::unreachable_host || reason == CloseReason::unreachable_network) return "unreachable";
   if (reason == CloseReason::connect_timeout || reason == CloseReason::dns_timeout ||
-      reason == CloseReason::dns_failed || reason == CloseReason::no_device)
+      reason == CloseReason::dns_failed || reason == CloseReason::no_device || reason == CloseReason::link_down)
     return close_info(reason).name;
   return std::nullopt;
 }
@@ -155,6 +155,7 @@ void Session::connect_to(Target target) {
   opening_->target = std::move(target);
   if (context_.log_connections) target_text_ = opening_->target.to_string();
   if (!context_.egress.is_usable()) return refuse(CloseReason::no_device);
+  if (!context_.link_up) return refuse(CloseReason::link_down);
   if (auto* address = std::get_if<Address>(&opening_->target.host)) return dial({*address});
   const auto& name = std::get<std::string>(opening_->target.host);
   if (const auto* known = context_.resolver.find(name)) {
@@ -268,6 +269,10 @@ void Session::check_idle() {
 bool Session::send_to_client(std::string_view bytes) {
   // A few bytes into an empty socket buffer: they fit, or the connection is of no use.
   return send(client_->fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size());
+}
+
+void Session::stop_connecting(CloseReason reason) {
+  if (state_ == State::Connecting) refuse(reason);
 }
 
 void Session::kill(CloseReason reason) {

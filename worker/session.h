@@ -25,6 +25,7 @@ struct SessionContext {
   Resolver& resolver;
   DestinationGuard guard;
   Egress egress;
+  bool link_up = true;  ///< of the way out: without it a connection is refused at once
   Millis connect_timeout{10000};
   Millis handshake_timeout{10000};
   Millis idle_timeout{600000};
@@ -56,6 +57,8 @@ class Session : Poller::Sink {
   void start(UniqueFd client);
   /// Ends it now, both sides by RST.
   void kill(CloseReason reason);
+  /// Refuses it if it isn't connected yet.
+  void stop_connecting(CloseReason reason);
   bool is_probe() const { return is_probe_; }
 
  private:

@@ -50,11 +50,20 @@ void SessionTable::refuse(UniqueFd fd, CloseReason reason) {
   setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
 }
 
-void SessionTable::end_all(CloseReason reason) {
+// A list first: sessions leave the table while they are told.
+std::vector<Session*> SessionTable::all() const {
   std::vector<Session*> all;
   all.reserve(sessions_.size());
   for (auto& [session, row] : sessions_) all.push_back(session);
-  for (auto* session : all) session->kill(reason);
+  return all;
+}
+
+void SessionTable::end_all(CloseReason reason) {
+  for (auto* session : all()) session->kill(reason);
+}
+
+void SessionTable::stop_connecting(CloseReason reason) {
+  for (auto* session : all()) session->stop_connecting(reason);
 }
 
 }  // namespace dongle

@@ -29,6 +29,8 @@ class SessionTable {
   static constexpr std::size_t kMaxProbes = 64;
   /// Ends every session by RST, probes too.
   void end_all(CloseReason reason);
+  /// Refuses those that are still to be connected; the others go on.
+  void stop_connecting(CloseReason reason);
 
   /// Open now, probes not counted.
   std::size_t open() const { return sessions_.size() - probes_; }
@@ -43,6 +45,7 @@ class SessionTable {
   void add(UniqueFd fd, const Address& peer, bool is_probe);
   void remove(Session& session);
   void refuse(UniqueFd fd, CloseReason reason);
+  std::vector<Session*> all() const;
 
   SessionContext& context_;
   Limits limits_;

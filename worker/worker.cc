@@ -114,6 +114,7 @@ struct Worker::Impl {
                      context.egress.device = name;
                      resolver.set_egress(context.egress, dns_servers);
                    },
+               .link = [this](bool up) { on_link(up); },
                .addresses = [this](const std::set<Address>& all) { context.guard.set_host_addresses(all); }});
     if (!watch) return std::unexpected(std::move(watch).error());
     device_watch = std::move(*watch);
@@ -170,6 +171,7 @@ struct Worker::Impl {
       device_watch->forget();
       egress = {};
     }
+    context.link_up = is_there && device_watch->is_link_up();
     Egress before = std::exchange(context.egress, egress);
     dns_servers = setup.dns_servers;
     resolver.set_egress(egress, dns_servers);
@@ -201,6 +203,13 @@ struct Worker::Impl {
               [this](UniqueFd client, const Endpoint& peer) { sessions.accept(std::move(client), peer.address); },
               [this] { on_accept_limited(); }}));
     }
+  }
+
+  // What is established may live through a pause; who waits for a connection is told at once rather than after the
+  // kernel's 3 s without an answer to its ARP.
+  void on_link(bool up) {
+    context.link_up = up;
+    if (!up) sessions.stop_connecting(CloseReason::link_down);
   }
 
   void on_device_gone() {

@@ -70,6 +70,7 @@ class Daemon:
         self.config = os.path.join(folder, "config.yaml")
         self.log_path = os.path.join(folder, "daemon.log")
         self.socket_path = os.path.join(folder, "run/control.sock")
+        self.environment = {}       # of its own, beside ours
         self.write_config(config_text)
         self.process = None
 
@@ -80,8 +81,9 @@ class Daemon:
 
     def start(self):
         with open(self.log_path, "ab") as log:
-            self.process = self.sim.start(os.path.join(BIN, "dongle-supervisor"), "--config", self.config,
-                                          stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            # env runs last, in the daemon's own process: what it preloads isn't for `ip`.
+            self.process = self.sim.start("env", *(f"{name}={value}" for name, value in self.environment.items()),
+                                          os.path.join(BIN, "dongle-supervisor"), "--config", self.config, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         if not eventually(self._answers, STARTUP):
             raise AssertionError(f"the daemon doesn't answer on {self.socket_path}:\n{self.log()[-3000:]}")
 

@@ -22,6 +22,7 @@ constexpr const char* kExamples =
     "  donglectl recover 11 --dry-run     what recovery would do now\n"
     "  donglectl tail -f 11               the log of its worker\n"
     "  donglectl config check FILE        every mistake in a configuration\n"
+    "  donglectl init                     a configuration for what is plugged in\n"
     "\n"
     "Exit codes: 0 done, 1 failed, 2 usage, 3 status: not all up, 4 no permission, 5 no such dongle,\n"
     "6 refused now (cooldown, busy, recovery off), 7 the daemon is not running, 8 timed out";
@@ -52,10 +53,11 @@ constexpr VerbRow kVerbs[] = {
     {Verb::Traffic, "traffic", Ids::Optional, "Byte counters and rates"},
     {Verb::Incidents, "incidents", Ids::AtMostOne, "What failed, what was done about it, and how it ended"},
     {Verb::Apn, "apn", Ids::Several, "APN profiles of the modem"},
+    {Verb::Power, "power", Ids::Several, "Switch the power of a dongle's port, or say what can be switched"},
     {Verb::Reload, "reload", Ids::None, "Read the configuration again; a bad one changes nothing"},
 };
 
-constexpr const char* kNotYet[] = {"power", "init", "doctor", "firewall", "analyze", "hotplug"};
+constexpr const char* kNotYet[] = {"doctor", "firewall", "analyze"};
 
 EarlyExit usage(std::string text) {
   return {ExitCode::Usage, fmt::format("{}; see donglectl --help", text)};
@@ -85,6 +87,24 @@ std::optional<EarlyExit> read_ids(const std::vector<std::string>& words, Ids ids
   return std::nullopt;
 }
 
+std::optional<EarlyExit> read_usb_ids(const std::vector<std::string>& words, CommandLine& line) {
+  for (const std::string& word : words) {
+    auto id = parse_usb_id(word);
+    if (!id) return usage(fmt::format("init: --id \"{}\" is not VENDOR:PRODUCT such as 12d1:14dc", word));
+    line.usb_ids.push_back(*id);
+  }
+  return std::nullopt;
+}
+
+// What udev passes: a kernel name or a path below /sys/devices. A plain number is a dongle.
+std::optional<EarlyExit> read_hotplug_target(const std::string& word, CommandLine& line) {
+  line.usb_path = usb_path_in(word);
+  if (!line.usb_path.empty()) return std::nullopt;
+  if (!parse_decimal(word, 0, INT64_MAX))
+    return usage(fmt::format("hotplug: \"{}\" is neither a dongle's id nor a USB port such as 2-1.4", word));
+  return read_ids({word}, Ids::One, line);
+}
+
 // "10s", "1m30s", and plain seconds, as other tools take them.
 std::optional<Millis> read_timeout(const std::string& text) {
   if (auto seconds = parse_decimal(text, 1, 86400)) return Seconds{*seconds};
@@ -107,7 +127,7 @@ EarlyExit explain(const CLI::App& app, const CLI::ParseError& error) {
     std::ranges::replace(text, '\n', ' ');
     return usage(text);
   }
-  std::vector<std::string> names{"config"};
+  std::vector<std::string> names{"config", "init", "hotplug"};
   for (const VerbRow& row : kVerbs) names.emplace_back(row.name);
   names.insert(names.end(), std::begin(kNotYet), std::end(kNotYet));
   std::string near = nearest(word, names);
@@ -128,12 +148,15 @@ Millis default_timeout(Verb verb) {
     case Verb::Apn:
     case Verb::ConfigCheck:
     case Verb::ConfigSchema:
+    case Verb::Init:
     case Verb::NotYet: return Seconds{5};
+    case Verb::Hotplug: return Seconds{1};  // udev waits for it
     case Verb::Start:
     case Verb::Stop:
     case Verb::Restart:
     case Verb::Rotate:
     case Verb::Reload: return Seconds{120};
+    case Verb::Power:
     case Verb::Recover: return Seconds{600};
   }
   return Seconds{5};
@@ -141,7 +164,8 @@ Millis default_timeout(Verb verb) {
 
 std::expected<CommandLine, EarlyExit> parse_command_line(std::vector<std::string> args) {
   CommandLine line;
-  std::vector<std::string> id_words;
+  std::vector<std::string> id_words, usb_id_words;
+  std::string hotplug_word;
   std::string timeout;
   bool no_wait = false;
   Ids ids = Ids::None;
@@ -169,6 +193,11 @@ std::expected<CommandLine, EarlyExit> parse_command_line(std::vector<std::string
       ids = row.ids;
     });
     if (row.ids == Ids::None) continue;
+    if (row.verb == Verb::Power)
+      verb->add_option("ACTION", line.power, "on, off, cycle or status")
+          ->check(CLI::IsMember({"on", "off", "cycle", "status"}))
+          ->type_name("")
+          ->required();
     auto* words =
         verb->add_option("ID", id_words, is_single(row.ids) ? "The dongle's number" : "Numbers of dongles, or all");
     words->type_name("");
@@ -188,6 +217,8 @@ std::expected<CommandLine, EarlyExit> parse_command_line(std::vector<std::string
       ->check(CLI::IsMember(stages))
       ->type_name("STAGE");
   verbs[Verb::Recover]->add_flag("--dry-run", line.dry_run, "Say what would be done, do nothing");
+  verbs[Verb::Power]->add_flag("--dry-run", line.dry_run, "Say which ports and who else would lose power, do nothing");
+  verbs[Verb::Power]->add_flag("--yes,-y", line.yes, "Don't ask, even if others lose power as well");
   verbs[Verb::Traffic]->add_flag("--reset", line.reset, "Print the counters, then set them to zero");
   verbs[Verb::Incidents]
       ->add_option("--limit", line.limit, "At most so many, the latest")
@@ -201,6 +232,27 @@ std::expected<CommandLine, EarlyExit> parse_command_line(std::vector<std::string
   check->parse_complete_callback([&line] { line.verb = Verb::ConfigCheck; });
   CLI::App* schema = config->add_subcommand("schema", "Every key: form, range, default, meaning");
   schema->parse_complete_callback([&line] { line.verb = Verb::ConfigSchema; });
+
+  CLI::App* init = app.add_subcommand("init", "Propose a configuration for what is plugged in; needs no daemon");
+  init->add_flag("--write", line.write, "Write it to --config or the default place; an existing file stays as it is");
+  init->add_option("--id", usb_id_words, "Such devices are sticks, too, as 0525:a4a2; may be given several times")
+      ->type_name("VENDOR:PRODUCT")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  init->add_flag("--all", line.every_adapter, "Every USB network adapter is a stick");
+  init->footer(kGlobalOptions);
+  init->parse_complete_callback([&line] { line.verb = Verb::Init; });
+
+  CLI::App* hotplug = app.add_subcommand(
+      "hotplug", "Have the daemon look at USB now, as udev does; exit code 0 also if there is no daemon to tell");
+  hotplug->add_option("ID", hotplug_word, "A dongle's number, or where it is plugged in: 2-1.4, 2-1.4:1.0, /devices/…")
+      ->required()
+      ->type_name("");
+  hotplug->footer(kGlobalOptions);
+  hotplug->parse_complete_callback([&line] {
+    line.verb = Verb::Hotplug;
+    line.verb_name = "hotplug";
+  });
 
   for (const char* name : kNotYet) {
     CLI::App* verb = app.add_subcommand(name, "Not in this version yet");
@@ -229,7 +281,10 @@ std::expected<CommandLine, EarlyExit> parse_command_line(std::vector<std::string
     if (!line.timeout)
       return std::unexpected(usage(fmt::format("--timeout: \"{}\" is not a time such as 10, 90s or 5m", timeout)));
   }
-  if (auto mistake = read_ids(id_words, ids, line)) return std::unexpected(std::move(*mistake));
+  auto mistake = read_ids(id_words, ids, line);
+  if (!mistake) mistake = read_usb_ids(usb_id_words, line);
+  if (!mistake && line.verb == Verb::Hotplug) mistake = read_hotplug_target(hotplug_word, line);
+  if (mistake) return std::unexpected(std::move(*mistake));
   return line;
 }
 

@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/ids.h"
+#include "common/stick_ids.h"
 #include "tools/ctl/exit_code.h"
 
 namespace dongle::ctl {
@@ -24,8 +25,11 @@ enum class Verb {
   Incidents,
   Apn,
   Reload,
+  Power,
   ConfigCheck,
   ConfigSchema,
+  Init,
+  Hotplug,
   NotYet,  ///< known, but its feature isn't there
 };
 
@@ -46,10 +50,17 @@ struct CommandLine {
   bool follow = false;   ///< tail
   int lines = 10;        ///< tail
   std::string from;      ///< recover: the stage to start at
-  bool dry_run = false;  ///< recover
+  bool dry_run = false;  ///< recover, power
+  std::string power;     ///< on, off, cycle, status
+  bool yes = false;      ///< power: also where others would lose theirs
   bool reset = false;    ///< traffic
   int limit = 20;        ///< incidents
   std::string file;      ///< config check
+
+  bool write = false;          ///< init
+  bool every_adapter = false;  ///< init: --all
+  std::vector<UsbId> usb_ids;  ///< init: --id
+  std::string usb_path;        ///< hotplug, unless it was told an id
 };
 
 /// The end of it without a verb to run: --help, --version (Done, for stdout) or a mistake (one line for stderr).

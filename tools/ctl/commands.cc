@@ -37,9 +37,12 @@ ExitCode run_command(const CommandLine& line, const Console& console) {
     case Verb::Traffic:
     case Verb::Incidents:
     case Verb::Reload: return with_daemon(run_report);
+    case Verb::Power: return with_daemon(run_power);
     case Verb::Tail: return with_daemon(run_tail);
     case Verb::ConfigCheck: return run_config_check(line, console);
     case Verb::ConfigSchema: return run_config_schema(line, console);
+    case Verb::Init: return run_init(line, console);
+    case Verb::Hotplug: return run_hotplug(line, console);
     case Verb::NotYet: return console.error(line.verb_name, {ExitCode::Failed, "not in this version yet"});
   }
   return ExitCode::Failed;

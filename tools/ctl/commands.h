@@ -15,9 +15,12 @@ ExitCode run_start_stop(const CommandLine& line, const std::string& socket, cons
 ExitCode run_each(const CommandLine& line, const std::string& socket, const Console& console);
 /// traffic, incidents, reload: one request, one document.
 ExitCode run_report(const CommandLine& line, const std::string& socket, const Console& console);
+ExitCode run_power(const CommandLine& line, const std::string& socket, const Console& console);
 ExitCode run_tail(const CommandLine& line, const std::string& socket, const Console& console);
 ExitCode run_config_check(const CommandLine& line, const Console& console);
 ExitCode run_config_schema(const CommandLine& line, const Console& console);
+ExitCode run_init(const CommandLine& line, const Console& console);
+ExitCode run_hotplug(const CommandLine& line, const Console& console);
 
 /// One request on a connection of its own; progress goes to stderr.
 Outcome<Json> ask(const CommandLine& line, const std::string& socket, const Json& request, const Console& console);

@@ -236,6 +236,35 @@ std::string render_apn(const Json& result, const Style& style) {
   return fmt::format("{}: current profile {}\n", text_of(result, "id"), or_dash(current)) + table.render(style);
 }
 
+std::string render_power(const Json& result, const Style& style) {
+  Table table({{"ID", Table::Align::Right}, {"SWITCHES"}, {"HUB"}, {"MODE"}, {"POWER"}, {"CUTS"}, {"SEEN"}});
+  std::string notes;
+  for (const Json& d : member(result, "dongles")) {
+    std::string ports, power, effective;
+    for (const Json& p : member(d, "ports")) {
+      ports += fmt::format("{}{} port {}", ports.empty() ? "" : ", ", text_of(p, "hub"), text_of(p, "port"));
+      bool known = member(p, "powered").is_boolean();
+      bool off = json_bool(p, "disabled") || (known && !json_bool(p, "powered"));
+      power = off ? "off" : known ? "on" : power;
+      if (member(p, "effective").is_boolean()) effective = json_bool(p, "effective") ? "yes" : "no";
+    }
+    if (json_string(d, "scope") == "hub") ports = "the whole hub: " + or_dash(ports);
+    std::string obstacle = text_of(d, "obstacle");
+    table.add({{text_of(d, "id")},
+               {ports},
+               {text_of(d, "hub_name")},
+               {text_of(d, "switching")},
+               {power, power == "off" ? Colour::Warning : Colour::None},
+               {effective, effective == "no" ? Colour::Bad : Colour::None},
+               {text_of(d, "seen")}});
+    if (!obstacle.empty()) notes += fmt::format("{}: can't be switched: {}\n", text_of(d, "id"), obstacle);
+    for (const Json& other : member(d, "bystanders"))
+      notes += fmt::format("{}: also takes the power from {}{}\n", text_of(d, "id"), text_of(other, "text"),
+                           json_bool(other, "hurt") ? "" : ", which has nothing to lose");
+  }
+  return table.render(style) + notes;
+}
+
 std::string render_reload(const Json& result) {
   std::string changed;
   for (const Json& id : member(result, "changed")) changed += (changed.empty() ? "" : ", ") + text_of(id);

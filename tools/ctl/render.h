@@ -19,6 +19,8 @@ std::string render_why(const Json& result, const Style& style, WallTime now);
 std::string render_traffic(const Json& result, const Style& style, WallTime now);
 std::string render_incidents(const Json& result, const Style& style);
 std::string render_apn(const Json& result, const Style& style);
+/// power status, and power --dry-run: what would be switched, and who else would lose power.
+std::string render_power(const Json& result, const Style& style);
 std::string render_reload(const Json& result);
 /// Any object as "key: value" lines, aligned, what is nested indented.
 std::string render_details(const Json& object);

@@ -127,6 +127,22 @@ TEST_F(StateLogTest, RemembersAnIntentUntilItIsCleared) {
   EXPECT_EQ(IntentLog(loop, file()).pending(DongleId{11}), std::nullopt);
 }
 
+TEST_F(StateLogTest, KeepsIntentsByPlaceBesideThoseOfDongles) {
+  Json ports = {{"undo", "ports_on"}, {"ports", {1, 3}}};
+  {
+    UvLoop loop;
+    IntentLog log(loop, file());
+    log.record(DongleId{11}, {{"undo", "data_switch_on"}}, [] {});
+    log.record("hub 2-1", ports, [] {});
+    log.record("device 2-1.3", {{"undo", "authorize"}}, [] {});
+    log.clear("device 2-1.3");
+  }
+  UvLoop loop;
+  IntentLog log(loop, file());
+  EXPECT_EQ(log.pending_usb(), (std::map<std::string, Json>{{"hub 2-1", ports}}));
+  EXPECT_TRUE(log.pending(DongleId{11}));
+}
+
 TEST_F(StateLogTest, GoesOnWhenTheIntentCannotBeWritten) {
   UvLoop loop;
   IntentLog log(loop, file("no/such/folder.json"));

@@ -87,7 +87,7 @@ TEST(ConfigParse, FillsInEveryDefaultOfTheContract) {
 TEST(ConfigParse, ReadsTheFileThatSetsEveryKey) {
   auto config = load_config(TEST_DATA_DIR "/good/every_key.yaml");
   ASSERT_TRUE(config) << fmt::format("{}", fmt::join(config.error(), "\n"));
-  EXPECT_THAT(config->hubs, ElementsAre(HubConfig{"rack-a", "2-1"}));
+  EXPECT_THAT(config->hubs, ElementsAre(HubConfig{"rack-a", "2-1", HubSwitching::Ganged}));
   ASSERT_EQ(config->dongles.size(), 1u);
   const DongleConfig& d = config->dongles[0];
   EXPECT_EQ(d.interface, "enx0c5b8f279a64");
@@ -230,6 +230,8 @@ TEST(ConfigParse, SaysWhereAndWhatIsWrong) {
       {ok + "api: {listen: '8080'}", "api.listen: expected"},
       {ok + "hubs: [{name: a, location: x}]", "hubs[0].location: \"x\" is not a USB port path"},
       {ok + "hubs: [{location: 2-1}]", "c.yaml:2: hubs[0].name: is missing"},
+      {ok + "hubs: [{name: a, location: 2-1, power: perport}]",
+       "hubs[0].power: expected auto | per_port | ganged | none, got \"perport\""},
       {ok + "hubs: [{name: a, location: 2-1}, {name: a, location: 2-1}]",
        "hubs[1].name: hub a is already used by hubs[0].name in line 2"},
       // dongles

@@ -24,6 +24,38 @@ struct Case {
 TEST(Diagnosis, FindsTheFaultAndWhereToEnter) {
   const Case cases[] = {
       {"no device", [](Evidence& e) { e.interface_present = false; }, Fault::InterfaceGone, Stage::Usb},
+      {"nothing at the port",
+       [](Evidence& e) {
+         e.interface_present = false;
+         e.usb = {UsbMode::Missing, "nothing at 1-4.2", "1-4", "", 0};
+       },
+       Fault::StickMissing, Stage::PortPower},
+      {"not authorized",
+       [](Evidence& e) {
+         e.interface_present = false;
+         e.usb.mode = UsbMode::NotAuthorized;
+       },
+       Fault::NotAuthorized, Stage::Usb},
+      {"installation disk",
+       [](Evidence& e) {
+         e.interface_present = false;
+         e.usb.mode = UsbMode::MassStorage;
+       },
+       Fault::MassStorage, Stage::Usb},
+      {"NCM",
+       [](Evidence& e) {
+         e.interface_present = false;
+         e.usb.mode = UsbMode::WrongConfiguration;
+       },
+       Fault::WrongConfiguration, Stage::Usb},
+      {"on the bus, but no device",
+       [](Evidence& e) {
+         e.interface_present = false;
+         e.usb.mode = UsbMode::NoInterface;
+       },
+       Fault::InterfaceGone, Stage::Usb},
+      {"the bus says nothing new while the device works", [](Evidence& e) { e.usb.mode = UsbMode::Missing; },
+       Fault::NoEgress, Stage::Modem},
       {"no carrier", [](Evidence& e) { e.link_up = false; }, Fault::LinkDown, Stage::Route},
       {"no address", [](Evidence& e) { e.has_address = false; }, Fault::NoAddress, Stage::Route},
       {"rule gone", [](Evidence& e) { e.routes_in_force = false; }, Fault::NoRoute, Stage::Route},

@@ -64,6 +64,15 @@ TEST(Inventory, FindsADeviceByWhatIsConfigured) {
   }
 }
 
+TEST(Inventory, FindsADeviceByAPortWithItsController) {
+  const std::vector<Link> links = {link(3, "m11", kMac, "1-4.1"), link(4, "m12", kMac, "1-4.2")};
+  UsbTree tree;
+  tree.devices["usb1"].controller = "0000:00:14.0";
+  const std::vector config = {dongle(11, "", "", "pci-0000:00:14.0-usb-0:4.2")};
+  EXPECT_EQ(match_devices(config, links, tree)[DongleId{11}].index.value, 4);
+  EXPECT_THAT(match_devices(config, links)[DongleId{11}].trouble, HasSubstr("no interface at USB path pci-"));
+}
+
 TEST(Inventory, TakesNoneOfTwoWithTheSameMac) {
   const std::vector<Link> links = {link(3, "m11", kMac), link(4, "m12", kMac)};
   DeviceMatch found = match_one(dongle(11, "", kMac, ""), links);

@@ -1,6 +1,7 @@
 #include "worker/netlink_message.h"
 
 #include <gtest/gtest.h>
+#include <linux/if.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
@@ -26,10 +27,12 @@ std::string message(std::uint16_t type, const Body& body,
   return std::string(reinterpret_cast<const char*>(&header), sizeof header) + payload;
 }
 
-std::string link(std::uint16_t type, int index, const std::string& name, unsigned char family = AF_UNSPEC) {
+std::string link(std::uint16_t type, int index, const std::string& name, unsigned char family = AF_UNSPEC,
+                 unsigned flags = 0) {
   ifinfomsg body{};
   body.ifi_family = family;
   body.ifi_index = index;
+  body.ifi_flags = flags;
   return message(type, body, {{IFLA_MTU, "abcd"}, {IFLA_IFNAME, name + '\0'}});
 }
 
@@ -55,6 +58,16 @@ TEST(NetlinkMessage, ReadsLinksAndAddressesOfOneDatagram) {
             (Events{AddressSeen{local, false}, AddressSeen{Address::parse("::1").value(), true}}));
   nlmsghdr done{sizeof done, NLMSG_DONE, 0, 0, 0};
   EXPECT_EQ(read(std::string(reinterpret_cast<const char*>(&done), sizeof done)), Events{DumpDone{}});
+}
+
+TEST(NetlinkMessage, ALinkIsUpWhenItIsSwitchedOnAndHasCarrier) {
+  auto is_up = [](std::uint16_t type, unsigned flags) {
+    return std::get<LinkSeen>(read(link(type, 7, "m11", AF_UNSPEC, flags)).at(0)).up;
+  };
+  EXPECT_TRUE(is_up(RTM_NEWLINK, IFF_UP | IFF_LOWER_UP | IFF_BROADCAST));
+  EXPECT_FALSE(is_up(RTM_NEWLINK, IFF_UP | IFF_BROADCAST));
+  EXPECT_FALSE(is_up(RTM_NEWLINK, IFF_LOWER_UP));
+  EXPECT_FALSE(is_up(RTM_DELLINK, IFF_UP | IFF_LOWER_UP));
 }
 
 TEST(NetlinkMessage, TakesADeviceThatLeavesABridgeForNoLoss) {

@@ -222,6 +222,30 @@ TEST_F(SessionTest, RefusesToDialBySomeOtherDevice) {
   EXPECT_EQ(accept4(server.get(), nullptr, nullptr, 0), -1);
 }
 
+TEST_F(SessionTest, ADeviceWithoutLinkRefusesWhatIsNewOrStillConnectingAndKeepsTheRest) {
+  auto established = connect_client();
+  put(established, socks_connect(port));
+  auto peer = accept_at_server();
+  read_some(established, 12);
+  context.guard.set_exceptions({Prefix::parse("192.0.2.0/24").value()});
+  auto connecting = connect_client();
+  put(connecting, socks_connect(80, "\xc0\x00\x02\x01"sv));  // loopback answers to no such address
+  EXPECT_EQ(read_some(connecting, 2), "\x05\x00"s);
+
+  context.link_up = false;
+  sessions.stop_connecting(CloseReason::link_down);
+  EXPECT_EQ(read_to_end(connecting).substr(0, 2), "\x05\x03"s);
+  connecting.reset();
+  auto fresh = connect_client();
+  put(fresh, socks_connect(80, "\xc0\x00\x02\x01"sv));
+  EXPECT_EQ(read_to_end(fresh).substr(2, 2), "\x05\x03"s);
+  fresh.reset();
+  put(peer, "still here");
+  EXPECT_EQ(read_some(established, 10), "still here");
+  EXPECT_EQ(closed(CloseReason::link_down), 2u);
+  EXPECT_EQ(dials, (std::vector<std::string>{"", "link_down", "link_down"}));
+}
+
 TEST_F(SessionTest, ServesAProbeWhereAClientMayNotGoAndCountsNothing) {
   context.guard.set_exceptions({});
   context.refuse_clients = true;

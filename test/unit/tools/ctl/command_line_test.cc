@@ -35,6 +35,8 @@ TEST(CommandLine, KnowsEveryVerb) {
       {{"reload"}, Verb::Reload},
       {{"config", "check"}, Verb::ConfigCheck},
       {{"config", "schema"}, Verb::ConfigSchema},
+      {{"init"}, Verb::Init},
+      {{"hotplug", "11"}, Verb::Hotplug},
       {{"power", "cycle", "11"}, Verb::NotYet},
       {{"doctor", "--fix"}, Verb::NotYet},
       {{"analyze", "2025-08-20 14:30"}, Verb::NotYet},
@@ -75,6 +77,23 @@ TEST(CommandLine, ReadsTheOptionsOfVerbs) {
   EXPECT_EQ(parse_good({"config", "check", "/x.yaml"}).file, "/x.yaml");
 }
 
+TEST(CommandLine, ReadsWhatInitTakesForSticks) {
+  CommandLine line = parse_good({"init", "--write", "--id", "0525:a4a2", "--id", "12D1:155e", "--config", "/c.yaml"});
+  EXPECT_TRUE(line.write);
+  EXPECT_FALSE(line.every_adapter);
+  EXPECT_THAT(line.usb_ids, ElementsAre(UsbId{0x0525, 0xa4a2}, UsbId{0x12d1, 0x155e}));
+  EXPECT_EQ(line.config, "/c.yaml");
+  EXPECT_TRUE(parse_good({"init", "--all"}).every_adapter);
+}
+
+TEST(CommandLine, ReadsWhatUdevPassesToHotplug) {
+  EXPECT_THAT(parse_good({"hotplug", "11"}).ids, ElementsAre(DongleId{11}));
+  EXPECT_EQ(parse_good({"hotplug", "11"}).usb_path, "");
+  for (const char* name : {"2-1.4", "2-1.4:1.0", "/devices/pci0000:00/usb2/2-1/2-1.4"})
+    EXPECT_EQ(parse_good({"hotplug", name}).usb_path, "2-1.4") << name;
+  EXPECT_LE(default_timeout(Verb::Hotplug), Seconds{1}) << "udev waits for it";
+}
+
 TEST(CommandLine, ExplainsMistakes) {
   struct Case {
     Args args;
@@ -100,6 +119,11 @@ TEST(CommandLine, ExplainsMistakes) {
       {{"recover", "1", "--from", "moon"}, ExitCode::Usage, "moon"},
       {{"reload", "5"}, ExitCode::Usage, "5"},
       {{"config"}, ExitCode::Usage, "subcommand"},
+      {{"init", "--id", "12d1"}, ExitCode::Usage, "--id \"12d1\" is not VENDOR:PRODUCT"},
+      {{"init", "11"}, ExitCode::Usage, "11"},
+      {{"hotplug"}, ExitCode::Usage, "ID is required"},
+      {{"hotplug", "eth1"}, ExitCode::Usage, "\"eth1\" is neither a dongle's id nor a USB port"},
+      {{"hotplug", "253"}, ExitCode::NoSuchDongle, "no such dongle"},
       {{"status", "--timeout", "0"}, ExitCode::Usage, "--timeout: \"0\" is not a time"},
       {{"status", "--timeout", "soon"}, ExitCode::Usage, "is not a time"},
   };
