@@ -120,6 +120,7 @@ class Lab:
 
     def _start(self, made):
         archive = os.path.join(self.folder, "programs.tar")
+        self.ports = self._first_ports | HUAWEI_PORTS
         programs.pack(archive, self.config())
         self.rack = Rack(f"lab{os.getpid()}", [*self.ids, *HUAWEI_PORTS], self._modem_options)
         self.rack.__enter__()
@@ -134,7 +135,6 @@ class Lab:
             for fd in netdevs.values():
                 os.close(fd)
         self.vm = Guest(self.machine.agent_socket, self._on_uevent)
-        self.ports = self._first_ports | HUAWEI_PORTS
         for id in self.ids:
             self._attach(id)
         threading.Thread(target=self._follow_power, daemon=True).start()
@@ -168,7 +168,7 @@ class Lab:
         }
         for name, values in sections.items():
             settings[name] = settings.get(name, {}) | values if isinstance(values, dict) else values
-        settings["dongles"] = [{"id": id, "usb_path": "1-" + (self._first_ports | HUAWEI_PORTS)[id], "address": "dhcp",
+        settings["dongles"] = [{"id": id, "usb_path": self.path(id), "address": "dhcp",
                                 "modem": {"type": "hilink", "url": f"http://192.168.{id}.1"}} for id in ids or self.ids]
         return json.dumps(settings, indent=1)
 

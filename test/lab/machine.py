@@ -60,7 +60,7 @@ class Machine:
                                         pass_fds=[*fds, *netdevs.values()], text=True, errors="replace", start_new_session=True,
                                         preexec_fn=_die_with_parent)
         self.words = []                     # what QEMU itself had to say
-        self._hub_addresses = {}
+        self._hub_addresses, self._hub_word = {}, None
         threading.Thread(target=self._read_trace, daemon=True).start()
         self.agent_socket = agent
         self.qmp = Qmp(monitor)
@@ -87,7 +87,9 @@ class Machine:
 
     def replug_hub(self, hub, word):
         """Pulls a hub that has nothing in it and puts it back as one that says `word` of its power switching (hub_lies)."""
-        hub_lies.HubWord(self.process.pid).set(word)
+        if self._hub_word is None:
+            self._hub_word = hub_lies.HubWord(self.process.pid)
+        self._hub_word.set(word)
         self.remove_device(hub.name)
         properties = _properties(hub)
         self.add_device("usb-hub", properties.pop("id"), **properties)
