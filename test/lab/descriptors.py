@@ -77,6 +77,8 @@ HILINK = Device(0x14DC, (Configuration(1, _ethernet(0, ECM)),), device_class=2)
 HILINK_NCM = Device(0x14DC, (
     Configuration(1, _ethernet(0, HUAWEI_NCM, NCM_FUNCTIONAL)),
     Configuration(2, (Interface(0, 0, VENDOR_SPECIFIC), *_ethernet(1, ECM)))))
+# Broken: it is there, and answers nothing. The kernel asks again and again, and holds its hub meanwhile.
+MUTE = Device(0x14DC, (Configuration(1, ()),))
 # The installation disk that it is before somebody sends the switch message.
 ZERO_CD = Device(0x1F01, (Configuration(1, (
     Interface(0, 0, (8, 6, 80), b"", ((0x81, usbredir.BULK, 64, 0), (0x01, usbredir.BULK, 64, 0))),)),))

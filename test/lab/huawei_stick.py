@@ -22,7 +22,7 @@ CONNECTED = bytes((0xA1, 0, 1, 0, 0, 0, 0, 0))
 
 class HuaweiStick:
     """chardev_path: QEMU's socket of the usb-redir device, which has to be there already. tap: descriptor; stays the
-    caller's. on_rebind() is called when the host sets a configuration or a data interface anew."""
+    caller's. on_switch() is called, from the stick's thread, when it becomes a network card."""
 
     def __init__(self, chardev_path, tap, mac, device=descriptors.HILINK, on_switch=lambda: None):
         self._tap, self._mac, self.device = tap, mac, device
@@ -98,6 +98,8 @@ class HuaweiStick:
     # --- what the host asks ---------------------------------------------------------------------------------
 
     def _handle(self, kind, id, body):
+        if self.device is descriptors.MUTE:
+            return
         if kind == usbredir.SET_CONFIGURATION:
             self._configuration, self._alternates = self.device.configuration(body[0]), {}
             self._wanted_in.clear()

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 import descriptors
 import hub_lies
@@ -96,9 +97,11 @@ class Lab:
         self.ids = sorted(self._first_ports)
         self.ports = {}                     # id -> the port that it is or was plugged into, whether powered or not
         self.devices = {}                   # id of a Huawei stick -> the next plug's descriptors.Device
+        self.came = {}                      # id -> when it was last put on the bus, by time.monotonic()
         self._played = {}                   # id -> HuaweiStick on the bus
         self._taps = {}
         self._odd_word, self._odd_powered = hub_lies.NONE, set()
+        self.odd_switched = 0               # how often a port of the odd hub was switched off
         self._on_bus = set()                # the ids that the bus has at the moment, as QEMU sees it
         self._moved = threading.Condition()
         self._ending = False
@@ -190,7 +193,7 @@ class Lab:
         self._wait_bus(id, False)
 
     def plug_huawei(self, id, device=descriptors.HILINK, port=None):
-        """A stick of HUAWEI_PORTS, as the bus will see it first: descriptors.HILINK, HILINK_NCM or ZERO_CD."""
+        """A stick of HUAWEI_PORTS, as the bus will see it first: descriptors.HILINK, HILINK_NCM, ZERO_CD or MUTE."""
         self.devices[id] = device
         self.plug(id, port or HUAWEI_PORTS[id])
 
@@ -233,6 +236,7 @@ class Lab:
                 raise LabError(f"stick {id} is still {'off' if there else 'on'} the bus")
 
     def _attach(self, id):
+        self.came[id] = time.monotonic()
         mac, place = f"0c:5b:8f:27:9a:{id:02x}", {"bus": "usb.0", "port": self.ports[id]}
         if id in HUAWEI_PORTS:
             wire = self.machine.add_played_device(f"stick{id}", **place)
@@ -274,6 +278,7 @@ class Lab:
     def _on_port_power(self, hub, number, on):
         port = f"{hub.port}.{number}"
         if hub is ODD_HUB:
+            self.odd_switched += not on
             (self._odd_powered.add if on else self._odd_powered.discard)(number)
             if self._odd_word != hub_lies.GANGED or (not on and self._odd_powered):
                 return
