@@ -219,11 +219,15 @@ class Lab:
 
     def reset(self):
         """Every stick well and in its first port, as a scenario expects to find it."""
-        self.rack.clear("all")
-        self.devices.clear()
         for id, port in (self._first_ports | HUAWEI_PORTS).items():
-            if self.ports[id] != port or (id in HUAWEI_PORTS and self.is_on_bus(id)):
+            if self.is_on_bus(id) and (self.ports[id] != port or id in HUAWEI_PORTS):
                 self.yank(id)
+        self.devices.clear()
+        self.ports |= HUAWEI_PORTS
+        for modem in self.rack.call("status")["modems"]:
+            for fault in modem["faults"]:
+                if fault != "unplug":
+                    self.rack.clear(modem["id"], fault)
         if self._odd_word != hub_lies.NONE:
             self.hub_says(hub_lies.NONE)
         for id, port in self._first_ports.items():
