@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdio>
 
+#include "common/stick_ids.h"
 #include "test/support/fake_sys.h"
 
 namespace dongle {
@@ -13,6 +14,8 @@ namespace {
 
 using testing::HasSubstr;
 using testing::Not;
+
+constexpr const char* kRules = TEST_DATA_DIR "/../../udev/70-dongle-supervisor.rules";
 
 const char* udevadm() {
   for (const char* path : {"/usr/bin/udevadm", "/bin/udevadm"})
@@ -44,7 +47,7 @@ class UdevRules : public testing::Test {
       mount("none", "/run", "tmpfs", 0, "size=1m");
       sys.write("/run/udev/rules.d/40-usb_modeswitch.rules",
                 "SUBSYSTEM==\"usb\", ATTR{bInterfaceClass}==\"08\", RUN+=\"usb_modeswitch '%b/%k'\"");
-      std::filesystem::copy(TEST_DATA_DIR "/../../udev/70-dongle-supervisor.rules", "/run/udev/rules.d/");
+      std::filesystem::copy(kRules, "/run/udev/rules.d/");
       plug(sys, stick, "12d1", "14dc", "02");
       plug(sys, disk, "12d1", "1f01", "08");
       plug(sys, adapter, "0bda", "8153", "ff");
@@ -81,6 +84,19 @@ class UdevRules : public testing::Test {
   const std::string stick = std::string(kHub) + "/1-4.2", disk = std::string(kHub) + "/1-4.3",
                     adapter = std::string(kHub) + "/1-4.4";
 };
+
+TEST(UdevRulesFile, NamesTheIdsThatTheCodeKnows) {
+  std::ifstream file(kRules);
+  std::string text(std::istreambuf_iterator<char>(file), {});
+  for (unsigned product = 0; product <= 0xffff; ++product) {
+    UsbId id{kHuaweiVendor, static_cast<std::uint16_t>(product)};
+    std::string name = to_string(id).substr(5);
+    bool is_listed = text.find("\"" + name) != text.npos || text.find("|" + name) != text.npos;
+    // Four digits at the beginning of a value are also those of the vendor.
+    if (product == kHuaweiVendor) continue;
+    EXPECT_EQ(is_listed, is_hilink_id(id) || is_zero_cd_id(id)) << name;
+  }
+}
 
 TEST_F(UdevRules, MarkAStickKeepItAwakeAndTellTheDaemon) {
   std::string added, removed, stick_power, hub_power, adapter_power;
