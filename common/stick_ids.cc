@@ -10,7 +10,8 @@ namespace dongle {
 namespace {
 
 constexpr std::array<std::uint16_t, 2> kHiLink{0x14db, 0x14dc};
-constexpr std::array<std::uint16_t, 11> kZeroCd{0x1440, 0x1446, 0x157d, 0x1f01, 0x1f02, 0x1f03,
+// usb_modeswitch's device data for 12d1: those that HuaweiNewMode switches.
+constexpr std::array<std::uint16_t, 10> kZeroCd{0x1440, 0x1446, 0x157d, 0x1f01, 0x1f02,
                                                 0x1f10, 0x1f11, 0x1f12, 0x1f13, 0x1f14};
 constexpr int kMassStorage = 0x08;
 

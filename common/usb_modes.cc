@@ -2,23 +2,17 @@
 
 #include <algorithm>
 
+#include "common/stick_ids.h"
+
 namespace dongle {
 namespace {
-
-// usb_modeswitch's device data for 12d1: those that HuaweiNewMode switches.
-constexpr std::array<std::uint16_t, 10> kZeroCdProducts{0x1440, 0x1446, 0x157d, 0x1f01, 0x1f02,
-                                                        0x1f10, 0x1f11, 0x1f12, 0x1f13, 0x1f14};
 
 constexpr std::uint8_t kConfigurationDescriptor = 2, kInterfaceDescriptor = 4, kEndpointDescriptor = 5;
 
 }  // namespace
 
-bool is_zero_cd(std::uint16_t vendor, std::uint16_t product) {
-  return vendor == kHuaweiVendor && std::ranges::find(kZeroCdProducts, product) != kZeroCdProducts.end();
-}
-
 bool is_mode_switchable(const UsbDevice& device) {
-  return is_zero_cd(device.vendor, device.product) &&
+  return is_zero_cd_id(id_of(device)) &&
          std::ranges::all_of(device.interfaces, [](const UsbInterface& i) { return i.net_devices.empty(); });
 }
 

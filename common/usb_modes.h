@@ -1,6 +1,6 @@
 #pragma once
 // Which sticks show a CD-ROM instead of their network card, how they are told to change, and which configuration of a
-// device is the one with a plain network card. The only table of such ids. Pure.
+// device is the one with a plain network card. Pure.
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -11,12 +11,8 @@
 
 namespace dongle {
 
-inline constexpr std::uint16_t kHuaweiVendor = 0x12d1;
-
-/// Whether these ids are a stick in mass-storage mode that the switch message turns into a network card. The ids of
-/// Huawei's serial-mode sticks (14fe, 1505, 155a, 1c0b) are not among them: the message does them no good.
-bool is_zero_cd(std::uint16_t vendor, std::uint16_t product);
-/// A zero-CD device that can be switched now: its ids, and no network device already.
+/// A zero-CD stick (stick_ids.h) that the switch message turns into a network card: by its ids, and no network device
+/// already. Huawei's serial-mode sticks (14fe, 1505, 155a, 1c0b) are none: the message does them no good.
 bool is_mode_switchable(const UsbDevice& device);
 
 /// The SCSI command in a bulk-only wrapper, for the bulk OUT endpoint of interface 0: Huawei's "new mode".

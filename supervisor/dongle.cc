@@ -197,7 +197,7 @@ void Dongle::set_network(const DongleNetwork& network) {
 void Dongle::ask_identity() {
   client_->read_information([this](Result<DeviceInformation> device) {
     if (!device) return;  // asked again when it's plugged in the next time
-    std::string port = usb_path().empty() ? network_.device : usb_path();
+    std::string port = usb_path().empty() ? network_.device : services_.rack.resolve(usb_path());
     std::string change = services_.rack.observe({config_.id, port, device->imei, device->iccid});
     if (change.empty()) return;
     Incident& incident = services_.incidents.open(config_.id, "its modem says who it is");
@@ -690,7 +690,7 @@ void Dongle::note_state() {
 DongleStanding Dongle::standing() const {
   bool serves = state_ == DongleState::Online || state_ == DongleState::Rotating || state_ == DongleState::Starting ||
                 (state_ == DongleState::Degraded && health_.verdict() != Verdict::Down);
-  return {config_.id, usb_path(), serves, to_string(state_)};
+  return {config_.id, services_.rack.resolve(usb_path()), serves, to_string(state_)};
 }
 
 Condition Dongle::condition() const {

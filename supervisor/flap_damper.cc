@@ -15,9 +15,9 @@ void remember(std::deque<TimePoint>& times, TimePoint time, std::size_t most) {
 }  // namespace
 
 Seconds FlapDamper::hold_down() const {
-  if (flaps_ == 0) return Seconds(0);
+  if (!is_flapping()) return Seconds(0);
   Seconds hold = kFirstHoldDown;
-  for (int i = 1; i < flaps_ && hold < kMaxHoldDown; ++i) hold *= 2;
+  for (int i = kFlapping; i < flaps_ && hold < kMaxHoldDown; ++i) hold *= 2;
   return std::min(hold, kMaxHoldDown);
 }
 
@@ -33,7 +33,7 @@ void FlapDamper::on_down(TimePoint now) {
   if (!up_) return;
   shows_up(now);  // what was due before this down
   up_ = false;
-  if (up_since_ && now < *up_since_ + kGoodTime) flaps_ = std::min(flaps_ + 1, kMaxFlaps);
+  if (up_since_ && now < *up_since_ + kShortLife) flaps_ = std::min(flaps_ + 1, kMaxFlaps);
   if (shown_) show(false, now);
 }
 
@@ -56,7 +56,8 @@ TimePoint FlapDamper::due() const {
   TimePoint due = *up_since_ + hold_at_up_;
   // This one, the "down" after it and those of the window before make kMaxChanges.
   constexpr std::size_t kBefore = kMaxChanges - 2;
-  if (changes_.size() > kBefore) due = std::max(due, changes_[changes_.size() - 1 - kBefore] + kWindow);
+  if (is_flapping() && changes_.size() > kBefore)
+    due = std::max(due, changes_[changes_.size() - 1 - kBefore] + kWindow);
   return due;
 }
 
@@ -74,7 +75,7 @@ std::optional<Obstacle> FlapDamper::admit_run(TimePoint now) {
   if (!runs_.empty() && runs_.back() > now) runs_.pop_back();  // forestalled, too
   TimePoint begin = now;
   if (!runs_.empty()) begin = std::max(begin, runs_.back() + hold_down());
-  if (runs_.size() >= kMaxRuns) begin = std::max(begin, runs_[runs_.size() - kMaxRuns] + kWindow);
+  if (is_flapping() && runs_.size() >= kMaxRuns) begin = std::max(begin, runs_[runs_.size() - kMaxRuns] + kWindow);
   remember(runs_, begin, kMaxRuns + 1);
   if (begin <= now) return std::nullopt;
   return Obstacle{Obstacle::Kind::Later, fmt::format("it comes and goes ({} times): the ladder waits", flaps_), begin};

@@ -11,12 +11,15 @@ namespace dongle {
 
 /// Keeps a dongle that comes and goes from being reported as each and from having its ladder run each time. Pure.
 ///
-/// A flap is a dongle that goes down within kGoodTime of having come up. After the first, "up" is believed only once it
-/// has lasted for a hold-down, which doubles with every flap up to kMaxHoldDown and is halved by every kGoodTime of
-/// being up. Beside that, no more than kMaxChanges changes are reported and kMaxRuns runs begun in any kWindow,
-/// whatever the pattern: 10 s up and 10 s down for ten minutes is two outages and a warning, not thirty.
+/// A flap is a dongle that goes down within kShortLife of having come up. From the second one on, until it has been
+/// good for a while, it flaps: "up" is believed only once it has lasted for a hold-down, which doubles with every flap
+/// up to kMaxHoldDown and is halved by every kGoodTime of being up; and no more than kMaxChanges changes are reported
+/// and kMaxRuns runs begun in any kWindow. 10 s up and 10 s down for ten minutes is three outages and a warning, not
+/// thirty. Outages with more than kShortLife between them are no flaps: each is mended at once.
 class FlapDamper {
  public:
+  static constexpr Seconds kShortLife{60};
+  static constexpr int kFlapping = 2;
   static constexpr Seconds kFirstHoldDown{15};
   static constexpr Seconds kMaxHoldDown{300};
   static constexpr Seconds kGoodTime{300};
@@ -42,12 +45,13 @@ class FlapDamper {
   int flaps() const { return flaps_; }
 
  private:
+  bool is_flapping() const { return flaps_ >= kFlapping; }
   void decay(TimePoint now);
   void show(bool up, TimePoint now);
   Seconds hold_down() const;
   TimePoint due() const;
 
-  static constexpr int kMaxFlaps = 6;  // more don't make the hold-down longer
+  static constexpr int kMaxFlaps = 7;  // more don't make the hold-down longer
   bool up_ = true;  ///< by the health; a new dongle counts as up, so that its first outage is no flap
   bool shown_ = true;
   int flaps_ = 0;

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "common/stick_ids.h"
 #include "common/usb_modes.h"
 
 namespace dongle {
@@ -27,7 +28,7 @@ bool is_disk(const UsbDevice& device) {
     storage = storage || function == UsbFunction::MassStorage;
     network = network || !i.net_devices.empty() || (function != UsbFunction::MassStorage && i.interface_class == 0x02);
   }
-  return storage && !network && !is_zero_cd(device.vendor, device.product);
+  return storage && !network && !is_zero_cd_id(id_of(device));
 }
 
 std::string describe(const UsbDevice& device) {

@@ -92,6 +92,10 @@ UsbSight Rack::sight(const std::string& usb_path) const {
   return sight_of(tree(), usb_path);
 }
 
+std::string Rack::resolve(const std::string& usb_path) const {
+  return resolve_usb_path(tree(), usb_path);
+}
+
 void Rack::on_usb_change() {
   std::set<std::string> hubs;
   for (const auto& [path, device] : tree().devices) {
@@ -106,6 +110,7 @@ void Rack::on_usb_change() {
       // What can be done has changed: a rung that was skipped for want of facts may be climbed now.
       tell_look_again();
     });
+  if (on_change_) on_change_();
   for (auto& [id, member] : members_) member->on_usb_change();
 }
 
@@ -122,7 +127,8 @@ std::string Rack::observe(const Identity& seen) {
 }
 
 bool Rack::knows_port(const std::string& usb_path) const {
-  return seen_ports_.contains(usb_path) || identities_.knows(usb_path);
+  std::string port = resolve(usb_path);
+  return seen_ports_.contains(port) || identities_.knows(port);
 }
 
 // -------------------------------------------------------------------------------------------------------- judgement

@@ -58,6 +58,10 @@ class Rack {
   /// Looks at USB anew: somebody knows that something has changed.
   void rescan();
   UsbSight sight(const std::string& usb_path) const;
+  /// The port path that a configured usb_path means; one by controller ("pci-…-usb-0:4.2") is looked up.
+  std::string resolve(const std::string& usb_path) const;
+  /// Called after what is plugged in has changed, before the dongles are told.
+  void on_change(std::function<void()> callback) { on_change_ = std::move(callback); }
   const UsbTree& tree() const;
 
   // The ladders' side.
@@ -128,6 +132,7 @@ class Rack {
   std::map<DongleId, Cut> cuts_;  ///< under way, by the dongle that they are done for
   std::set<std::string> hubs_seen_;
   std::set<std::string> seen_ports_;  ///< where a device was since the start; as many as the buses have ports
+  std::function<void()> on_change_;
   Timer look_again_timer_;
   Timer tick_timer_;
 };

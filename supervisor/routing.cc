@@ -75,10 +75,15 @@ const DongleNetwork& Routing::network(DongleId id) const {
   return it->second;
 }
 
+void Routing::set_usb(const UsbTree& tree) {
+  usb_ = tree;
+  evaluate();
+}
+
 void Routing::evaluate() {
   if (withdrawn_) return;
   const NetState& seen = netlink_->state();
-  auto matches = match_devices(config_.dongles, seen.links);
+  auto matches = match_devices(config_.dongles, seen.links, usb_);
   std::set<IfIndex> ours;
   for (const auto& [id, match] : matches)
     if (match.index) ours.insert(match.index);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/config.h"
+#include "common/usb_tree.h"
 #include "supervisor/dhcp_client.h"
 #include "supervisor/dongle_network.h"
 #include "supervisor/firewall_apply.h"
@@ -28,6 +29,8 @@ class Routing {
   /// Takes over which dongles there are and makes it so.
   Result<void> configure(const Config& config);
   const DongleNetwork& network(DongleId id) const;
+  /// What is plugged in has changed; of use for dongles that are known by their controller's port.
+  void set_usb(const UsbTree& tree);
   /// The route stage: reads the kernel anew and puts everything of this dongle in place; asks for a new lease.
   Result<void> reset(DongleId id);
   /// Removes all that is ours from the host; done when the firewall is gone as well.
@@ -56,6 +59,7 @@ class Routing {
   std::unique_ptr<FirewallApply> firewall_;
   HostSysctl sysctl_;
   Config config_;
+  UsbTree usb_;
   std::map<DongleId, DongleNetwork> networks_;
   std::map<DongleId, std::string> last_device_;  // by its name the closing rules hold while a device is away
   std::map<DongleId, std::unique_ptr<DhcpClient>> dhcp_;

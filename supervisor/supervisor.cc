@@ -118,6 +118,8 @@ Result<void> Supervisor::start() {
     if (stopped.contains(d.id)) dongles_[d.id]->stop({});
   }
   if (auto configured = routing_->configure(config_); !configured) return configured;
+  routing_->set_usb(rack_->tree());
+  rack_->on_change([this] { routing_->set_usb(rack_->tree()); });
   for (auto& [id, dongle] : dongles_) dongle->set_network(routing_->network(id));
   spread_denied_destinations();
   tick_timer_.repeat(kWatchInterval, [this] { tell_watchers(); });

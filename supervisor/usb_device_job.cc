@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "common/stick_ids.h"
 #include "common/usb_modes.h"
 #include "supervisor/usb_job.h"
 
@@ -69,7 +70,7 @@ void UsbDeviceJob::await_other_mode() {
   TimePoint sent = UvLoop::now();
   auto switched = [this] {
     const UsbDevice* device = context_.tree().find(path_);
-    return device && device->devnum != devnum_before_ && !is_zero_cd(device->vendor, device->product);
+    return device && device->devnum != devnum_before_ && !is_zero_cd_id(id_of(*device));
   };
   wait_for(switched, context_.times().mode_switch, Look::Now, [this, sent](bool ok) {
     const UsbDevice* device = context_.tree().find(path_);

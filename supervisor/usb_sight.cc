@@ -121,40 +121,4 @@ UsbSight sight_of(const UsbTree& tree, std::string_view configured) {
   return sight;
 }
 
-std::optional<int> ConfigurationMemory::next(const UsbDevice& stick, const std::set<int>& tried) const {
-  auto is_new = [&](int value) { return value != stick.configuration && !tried.contains(value); };
-  if (auto known = by_model_.find(model_of(stick)); known != by_model_.end() && is_new(known->second))
-    return known->second;
-  // Devices number their configurations from 1 on, as the specification wants it.
-  for (int value = 1; value <= stick.configuration_count; ++value)
-    if (is_new(value)) return value;
-  return std::nullopt;
-}
-
-void ConfigurationMemory::learn(const UsbDevice& stick) {
-  if (stick.configuration < 1 || stick.configuration_count < 2) return;
-  std::string model = model_of(stick);
-  // Full of models that nobody plugs in any more: what is at hand counts.
-  if (by_model_.size() >= kMaxEntries && !by_model_.contains(model)) by_model_.erase(by_model_.begin());
-  by_model_[model] = stick.configuration;
-}
-
-Json ConfigurationMemory::to_json() const {
-  Json json = Json::object();
-  for (const auto& [model, value] : by_model_) json[model] = value;
-  return json;
-}
-
-ConfigurationMemory ConfigurationMemory::from_json(const Json& json) {
-  ConfigurationMemory memory;
-  if (!json.is_object()) return memory;
-  for (const auto& [model, value] : json.items()) {
-    bool fits = model.size() == 14 && model[9] == ':' && parse_usb_id(std::string_view(model).substr(0, 9));
-    auto number = json_int(json, model);
-    if (fits && number >= 1 && number <= 255 && memory.by_model_.size() < kMaxEntries)
-      memory.by_model_[model] = static_cast<int>(number);
-  }
-  return memory;
-}
-
 }  // namespace dongle

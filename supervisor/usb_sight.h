@@ -1,12 +1,8 @@
 #pragma once
 // What can be seen of one stick on the bus, as the diagnosis and the ladder want it. Pure.
-#include <map>
-#include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 
-#include "common/json.h"
 #include "common/usb_tree.h"
 
 namespace dongle {
@@ -33,25 +29,5 @@ struct UsbSight {
 
 /// configured: the dongle's usb_path; empty: the dongle isn't known by one.
 UsbSight sight_of(const UsbTree& tree, std::string_view configured);
-
-/// Which value of bConfigurationValue turns a stick in UsbMode::WrongConfiguration into a network card: learnt from
-/// what has worked, by vendor, product and firmware (bcdDevice). Bound: 64 of them.
-class ConfigurationMemory {
- public:
-  static constexpr std::size_t kMaxEntries = 64;
-
-  /// The value to try next: the one that has worked before, else each other in turn; nullopt: all were tried.
-  std::optional<int> next(const UsbDevice& stick, const std::set<int>& tried) const;
-  /// The stick's active configuration made it a network card.
-  void learn(const UsbDevice& stick);
-
-  Json to_json() const;
-  /// Entries that make no sense are left out.
-  static ConfigurationMemory from_json(const Json& json);
-  bool operator==(const ConfigurationMemory&) const = default;
-
- private:
-  std::map<std::string, int> by_model_;  // "12d1:155e:0102" -> bConfigurationValue
-};
 
 }  // namespace dongle

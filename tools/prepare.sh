@@ -5,7 +5,7 @@
 BUILD_PACKAGES=(
   g++ cmake ninja-build ccache pkg-config
   libuv1-dev libcurl4-openssl-dev libnl-3-dev libnl-route-3-dev libc-ares-dev libyaml-cpp-dev libfmt-dev
-  nlohmann-json3-dev libcli11-dev libpugixml-dev libssl-dev libseccomp-dev libudev-dev libusb-1.0-0-dev libgtest-dev libgmock-dev
+  nlohmann-json3-dev libcli11-dev libpugixml-dev libssl-dev libseccomp-dev libudev-dev libgtest-dev libgmock-dev
   python3 nftables iproute2 udhcpc busybox openssl ca-certificates curl procps util-linux
 )
 # The clients that tests send through a proxy, and what makes the wall clock jump.

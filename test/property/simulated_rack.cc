@@ -176,8 +176,8 @@ void SimulatedRack::make_trouble() {
   if (!calm_) push(now_ + between(Seconds(1), Seconds(20)), Kind::Trouble);
   Stick& stick = sticks_[static_cast<std::size_t>(pick(static_cast<int>(sticks_.size())))];
   int what = pick(1000);
-  if (what < 700) return break_stick(stick);
-  if (what < 760) {  // it comes and goes
+  if (what < 700) return break_stick(stick);  // the rest of the thousand: a quiet moment
+  if (what < 760) {                           // it comes and goes
     if (stick.flapping) return;
     stick.flapping = true;
     return push(now_, Kind::Flaps, index(stick), 0, between(Seconds(20), minutes(15)).count() > 300'000 ? 60 : 12);
@@ -214,19 +214,18 @@ void SimulatedRack::make_trouble() {
     return settle(stick);
   }
   if (what < 933) return restart_daemon();
-  if (what < 960) return break_stick(stick);
-  // A lesson is forgotten: the hub was exchanged.
-  if (what < 970) memory_ = HubMemory();
+  // Every hub was exchanged, as far as the daemon can tell.
+  if (what < 945) memory_ = HubMemory();
 }
 
 void SimulatedRack::break_stick(Stick& stick) {
   if (stick.trouble || stick.away || stick.flapping) return;
   using enum Action;
-  struct Kind_ {
+  struct Ailment {
     Fault symptom;
     std::optional<Action> cure;
   };
-  static const Kind_ kTroubles[] = {
+  static const Ailment kTroubles[] = {
       {Fault::NoRoute, RouteReset},
       {Fault::NoEgress, DataSwitch},
       {Fault::NotConnected, DataSwitch},
@@ -249,7 +248,7 @@ void SimulatedRack::break_stick(Stick& stick) {
       {Fault::NoEgress, std::nullopt},
       {Fault::StickMissing, std::nullopt},
   };
-  const Kind_& trouble = kTroubles[static_cast<std::size_t>(pick(std::size(kTroubles)))];
+  const Ailment& trouble = kTroubles[static_cast<std::size_t>(pick(std::size(kTroubles)))];
   if (!trouble.cure && !chance(20)) return;
   bool was_there = has_interface(stick);
   stick.trouble = Trouble{trouble.symptom, trouble.cure ? from(*trouble.cure) : std::set<Action>{}};

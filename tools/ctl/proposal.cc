@@ -28,6 +28,14 @@ std::string driver_of(const UsbDevice& device) {
   return {};
 }
 
+/// What a device calls itself, fit for a comment in a file that has to be UTF-8.
+std::string plain_name(const UsbDevice& device) {
+  std::string name = printable(device.product_name);
+  for (char& c : name)
+    if (static_cast<unsigned char>(c) >= 0x80) c = '?';
+  return name;
+}
+
 struct Verdict {
   bool is_stick = false;
   std::string reason;
@@ -54,7 +62,7 @@ ProposedDongle describe(const UsbDevice& device, const Verdict& verdict) {
   dongle.usb_path = device.path;
   dongle.address = "dhcp";
   dongle.usb_id = id_of(device);
-  dongle.name = printable(device.product_name);
+  dongle.name = plain_name(device);
   dongle.interface = interface_of(device);
   dongle.reason = verdict.reason;
   return dongle;
@@ -109,7 +117,7 @@ void collect_hubs(Proposal& proposal, const UsbTree& tree) {
     if (path.starts_with("usb")) {
       proposal.sticks_on_root_hubs[path] = count;
     } else if (const UsbDevice* hub = tree.find(path)) {
-      proposal.hubs.push_back({path, id_of(*hub), printable(hub->product_name), hub->port_count, count});
+      proposal.hubs.push_back({path, id_of(*hub), plain_name(*hub), hub->port_count, count});
     }
   }
   std::ranges::sort(proposal.hubs, usb_path_less, &ProposedHub::location);

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/net_address.h"
+#include "common/stick_ids.h"
 #include "common/usb_modes.h"
 #include "tools/usb/usb_node.h"
 #include "tools/usb/verbs.h"
@@ -91,7 +92,7 @@ Result<Json> mode_switch(const Roots& roots, const std::string& path) {
   if (!folder) return std::unexpected(std::move(folder).error());
   std::string ids = ids_of(*folder);
   int vendor = read_number(*folder + "/idVendor", 16), product = read_number(*folder + "/idProduct", 16);
-  if (!is_zero_cd(static_cast<std::uint16_t>(vendor), static_cast<std::uint16_t>(product)))
+  if (!is_zero_cd_id({static_cast<std::uint16_t>(vendor), static_cast<std::uint16_t>(product)}))
     return fail(Errc::Refused, "{} is {}, no stick in mass-storage mode that this message switches", path, ids);
 
   auto configurations = configurations_of(*folder);

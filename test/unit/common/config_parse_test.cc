@@ -97,7 +97,7 @@ TEST(ConfigParse, ReadsTheFileThatSetsEveryKey) {
   EXPECT_EQ(d.modem, (ModemConfig{ModemType::HiLink, "http://192.168.11.1", "admin", ""}));
   EXPECT_THAT(config->keys_without_effect,
               ElementsAre("uplink.interface", "uplink.metric", "api.listen", "proxy.clients_refresh",
-                          "proxy.max_new_connections_per_client", "recovery.hub_power", "hubs"));
+                          "proxy.max_new_connections_per_client"));
 }
 
 TEST(ConfigParse, ReadsARackOfEqualSticks) {

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "common/stick_ids.h"
+
 #include <nlohmann/json.hpp>
 
 #include "common/hub_facts.h"
@@ -30,11 +32,11 @@ const std::string kTwoConfigurations = [] {
 }();
 
 TEST(UsbModes, KnowsSticksThatShowTheirCdFromThoseThatTheMessageDoesNoGood) {
-  EXPECT_TRUE(is_zero_cd(0x12d1, 0x1f01));
-  EXPECT_TRUE(is_zero_cd(0x12d1, 0x1446));
-  EXPECT_FALSE(is_zero_cd(0x12d1, 0x14dc)) << "a network card already";
-  EXPECT_FALSE(is_zero_cd(0x12d1, 0x1c0b)) << "a serial stick";
-  EXPECT_FALSE(is_zero_cd(0x0781, 0x1f01)) << "somebody else's";
+  EXPECT_TRUE(is_zero_cd_id({0x12d1, 0x1f01}));
+  EXPECT_TRUE(is_zero_cd_id({0x12d1, 0x1446}));
+  EXPECT_FALSE(is_zero_cd_id({0x12d1, 0x14dc})) << "a network card already";
+  EXPECT_FALSE(is_zero_cd_id({0x12d1, 0x1c0b})) << "a serial stick";
+  EXPECT_FALSE(is_zero_cd_id({0x0781, 0x1f01})) << "somebody else's";
 }
 
 TEST(UsbModes, SwitchesNothingThatHasANetworkDevice) {

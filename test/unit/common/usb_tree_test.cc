@@ -22,7 +22,9 @@ TEST(UsbTree, KnowsParentsPortsAndChildrenByPath) {
   for (const auto& row : rows) {
     EXPECT_EQ(usb_parent(row.path), row.parent) << row.path;
     EXPECT_EQ(usb_port(row.path), row.port) << row.path;
-    if (row.port > 0) EXPECT_EQ(usb_child(row.parent, row.port), row.path);
+    if (row.port > 0) {
+      EXPECT_EQ(usb_child(row.parent, row.port), row.path);
+    }
   }
 }
 

@@ -136,37 +136,5 @@ TEST(UsbSight, TakesAPathWithItsController) {
   EXPECT_EQ(sight_of(tree, "pci-0000:00:14.0-usb-0:4.2"), sight_of(tree, "1-4.2"));
 }
 
-TEST(ConfigurationMemory, TriesEachOtherOnce) {
-  ConfigurationMemory memory;
-  UsbDevice device = stick(0x12d1, 0x155e, 2, 3, {kHuaweiNcm});
-  EXPECT_EQ(memory.next(device, {}), 1);
-  EXPECT_EQ(memory.next(device, {1}), 3);
-  EXPECT_EQ(memory.next(device, {1, 3}), std::nullopt);
-  EXPECT_EQ(memory.next(stick(0x12d1, 0x155e, 1, 1, {}), {}), std::nullopt);
-  EXPECT_EQ(memory.next(stick(0x12d1, 0x155e, 0, 1, {}), {}), 1) << "none is active";
-}
-
-TEST(ConfigurationMemory, BeginsWithWhatHasWorked) {
-  ConfigurationMemory memory;
-  memory.learn(stick(0x12d1, 0x155e, 3, 3, {kEcm}));
-  memory.learn(stick(0x12d1, 0x14dc, 1, 1, {kEcm}));
-  UsbDevice device = stick(0x12d1, 0x155e, 2, 3, {kHuaweiNcm});
-  EXPECT_EQ(memory.next(device, {}), 3);
-  EXPECT_EQ(memory.next(device, {3}), 1);
-  device.bcd_device = 0x0102;
-  EXPECT_EQ(memory.next(device, {}), 1) << "another firmware";
-  EXPECT_EQ(memory.to_json().dump(), R"({"12d1:155e:0000":3})") << "nothing is learnt where there is no choice";
-  EXPECT_EQ(ConfigurationMemory::from_json(memory.to_json()), memory);
-}
-
-TEST(ConfigurationMemory, IsBoundedAndLeavesOutNonsense) {
-  ConfigurationMemory memory;
-  for (std::uint16_t i = 0; i < ConfigurationMemory::kMaxEntries + 9; ++i) memory.learn(stick(0x12d1, i, 2, 3, {}));
-  EXPECT_EQ(memory.to_json().size(), ConfigurationMemory::kMaxEntries);
-  for (const char* text : {"null", "[]", R"({"x":1})", R"({"12d1:155e:0000":0})", R"({"12d1:155e:0000":256})",
-                           R"({"12d1:155e:0000":"3"})", R"({"12d1-155e:0000":3})"})
-    EXPECT_EQ(ConfigurationMemory::from_json(parse_json(text).value()), ConfigurationMemory{}) << text;
-}
-
 }  // namespace
 }  // namespace dongle
