@@ -44,6 +44,10 @@ class Daemon:
         text = self._vm.get("/var/lib/dongle-supervisor/incidents.json")
         return text and text.decode()
 
+    def last_incident(self, id):
+        incidents = self.request("incidents", id=id)["incidents"]
+        return incidents[-1] if incidents else None
+
     def request(self, verb, timeout=10.0, **arguments):
         """One request over the control socket: its result. GuestError with the daemon's words."""
         channel = self._vm.connect(SOCKET)

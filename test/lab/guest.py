@@ -160,6 +160,7 @@ class Guest:
         event = message.get("uevent")
         with self._changed:
             if event:
+                event["seen"] = time.monotonic()
                 self.uevents.append(event)
             elif "ready" in message:
                 self._ready = True

@@ -17,10 +17,14 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 
+import descriptors
+import hub_lies
 import image
 import programs
 from guest import Guest
+from huawei_stick import HuaweiStick
 from machine import QEMU, Hub, Machine
 from daemon import Daemon
 
@@ -31,10 +35,13 @@ import control
 import netns
 import rack as topology
 
-# Two hubs at the controller, one more behind the second, and one that can't switch.
+# Two hubs at the controller, one more behind the second, and one that can't switch but can be made to lie (hub_says).
 HUBS = (Hub("hub-a", "1"), Hub("hub-b", "2"), Hub("hub-c", "2.4"), Hub("hub-n", "3", switches=False))
+ODD_HUB = HUBS[-1]
 # Where the eight sticks are at the start: two full hubs' worth.
 PORTS = {11: "1.1", 12: "1.2", 13: "1.3", 14: "1.4", 15: "2.1", 16: "2.2", 17: "2.4.1", 18: "2.4.2"}
+# Huawei's own, which QEMU hasn't got; in no port at first.
+HUAWEI_PORTS = {21: "2.3", 22: "2.4.3"}
 BOOT_TIMEOUT = 120.0
 
 
@@ -88,7 +95,13 @@ class Lab:
         self._first_ports = PORTS if ports is None else ports
         self._modem_options = modem_options
         self.ids = sorted(self._first_ports)
-        self.ports = {}                     # id -> the port that it is plugged into, whether powered or not
+        self.ports = {}                     # id -> the port that it is or was plugged into, whether powered or not
+        self.devices = {}                   # id of a Huawei stick -> the next plug's descriptors.Device
+        self.came = {}                      # id -> when it was last put on the bus, by time.monotonic()
+        self._played = {}                   # id -> HuaweiStick on the bus
+        self._taps = {}
+        self._odd_word, self._odd_powered = hub_lies.NONE, set()
+        self.odd_switched = 0               # how often a port of the odd hub was switched off
         self._on_bus = set()                # the ids that the bus has at the moment, as QEMU sees it
         self._moved = threading.Condition()
         self._ending = False
@@ -110,9 +123,13 @@ class Lab:
 
     def _start(self, made):
         archive = os.path.join(self.folder, "programs.tar")
+        self.ports = self._first_ports | HUAWEI_PORTS
         programs.pack(archive, self.config())
-        self.rack = Rack(f"lab{os.getpid()}", self.ids, self._modem_options)
+        self.rack = Rack(f"lab{os.getpid()}", [*self.ids, *HUAWEI_PORTS], self._modem_options)
         self.rack.__enter__()
+        for id in HUAWEI_PORTS:
+            self._taps[id] = topology.open_tap(f"{self.rack.name}-m{id}", "lan0")
+            self.rack.fault(id, "unplug")
         netdevs = {f"modem{id}": topology.open_tap(f"{self.rack.name}-m{id}", "lan0") for id in self.ids}
         netdevs["uplink"] = topology.open_tap(f"{self.rack.name}-inet", "uplink")
         try:
@@ -121,8 +138,7 @@ class Lab:
             for fd in netdevs.values():
                 os.close(fd)
         self.vm = Guest(self.machine.agent_socket, self._on_uevent)
-        for id, port in self._first_ports.items():
-            self.ports[id] = port
+        for id in self.ids:
             self._attach(id)
         threading.Thread(target=self._follow_power, daemon=True).start()
         self.vm.wait_ready(BOOT_TIMEOUT)
@@ -133,8 +149,12 @@ class Lab:
         self._ending = True
         if self.vm:
             self.vm.close()
+        for stick in self._played.values():
+            stick.close()
         if self.machine:
             self.machine.stop()
+        for fd in self._taps.values():
+            os.close(fd)
         if hasattr(self, "rack"):
             self.rack.__exit__()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -151,7 +171,7 @@ class Lab:
         }
         for name, values in sections.items():
             settings[name] = settings.get(name, {}) | values if isinstance(values, dict) else values
-        settings["dongles"] = [{"id": id, "usb_path": "1-" + self._first_ports[id], "address": "dhcp",
+        settings["dongles"] = [{"id": id, "usb_path": self.path(id), "address": "dhcp",
                                 "modem": {"type": "hilink", "url": f"http://192.168.{id}.1"}} for id in ids or self.ids]
         return json.dumps(settings, indent=1)
 
@@ -172,6 +192,17 @@ class Lab:
         self.rack.fault(id, "unplug")
         self._wait_bus(id, False)
 
+    def plug_huawei(self, id, device=descriptors.HILINK, port=None):
+        """A stick of HUAWEI_PORTS, as the bus will see it first: descriptors.HILINK, HILINK_NCM, ZERO_CD or MUTE."""
+        self.devices[id] = device
+        self.plug(id, port or HUAWEI_PORTS[id])
+
+    def hub_says(self, word):
+        """Makes the odd hub, which has to be empty, say hub_lies.NONE, SINGLY (and keep the power on) or GANGED (and cut it
+        when the last port is switched off)."""
+        self._odd_word, self._odd_powered = word, set()
+        self.machine.replug_hub(ODD_HUB, word)
+
     def is_on_bus(self, id):
         with self._moved:
             return id in self._on_bus
@@ -188,10 +219,17 @@ class Lab:
 
     def reset(self):
         """Every stick well and in its first port, as a scenario expects to find it."""
-        self.rack.clear("all")
-        for id, port in self._first_ports.items():
-            if self.ports[id] != port:
+        for id, port in (self._first_ports | HUAWEI_PORTS).items():
+            if self.is_on_bus(id) and (self.ports[id] != port or id in HUAWEI_PORTS):
                 self.yank(id)
+        self.devices.clear()
+        self.ports |= HUAWEI_PORTS
+        for modem in self.rack.call("status")["modems"]:
+            for fault in modem["faults"]:
+                if fault != "unplug":
+                    self.rack.clear(modem["id"], fault)
+        if self._odd_word != hub_lies.NONE:
+            self.hub_says(hub_lies.NONE)
         for id, port in self._first_ports.items():
             if not self.is_on_bus(id) or self.ports[id] != port:
                 self.plug(id, port)
@@ -202,13 +240,24 @@ class Lab:
                 raise LabError(f"stick {id} is still {'off' if there else 'on'} the bus")
 
     def _attach(self, id):
-        self.machine.add_device("usb-net", f"stick{id}", bus="usb.0", port=self.ports[id], netdev=f"modem{id}",
-                                mac=f"0c:5b:8f:27:9a:{id:02x}")
+        self.came[id] = time.monotonic()
+        mac, place = f"0c:5b:8f:27:9a:{id:02x}", {"bus": "usb.0", "port": self.ports[id]}
+        if id in HUAWEI_PORTS:
+            wire = self.machine.add_played_device(f"stick{id}", **place)
+            self._played[id] = HuaweiStick(wire, self._taps[id], mac, self.devices.get(id, descriptors.HILINK),
+                                           lambda: self._switched(id))
+        else:
+            self.machine.add_device("usb-net", f"stick{id}", netdev=f"modem{id}", mac=mac, **place)
         with self._moved:
             self._on_bus.add(id)
             self._moved.notify_all()
 
+    def _switched(self, id):
+        self.devices[id] = descriptors.HILINK
+
     def _detach(self, id):
+        if id in self._played:
+            self._played.pop(id).close()
         self.machine.remove_device(f"stick{id}")
         with self._moved:
             self._on_bus.discard(id)
@@ -231,9 +280,13 @@ class Lab:
                 raise
 
     def _on_port_power(self, hub, number, on):
-        if not hub.switches:
-            return
         port = f"{hub.port}.{number}"
+        if hub is ODD_HUB:
+            self.odd_switched += not on
+            (self._odd_powered.add if on else self._odd_powered.discard)(number)
+            if self._odd_word != hub_lies.GANGED or (not on and self._odd_powered):
+                return
+            port = hub.port         # all of them, with the last that goes off and the first that comes back
         for id, where in self.ports.items():
             if where == port or where.startswith(port + "."):
                 self.rack.fault(id, "power_back" if on else "power_cut")
@@ -241,6 +294,6 @@ class Lab:
     def _on_uevent(self, event):
         if event["ACTION"] == "unbind" and event.get("DEVTYPE") == "usb_interface":
             path = event["DEVPATH"].rpartition("/")[2].partition(":")[0]
-            for id in self.ids:
-                if id in self.ports and self.path(id) == path and self.is_on_bus(id):
+            for id in self.ports:
+                if self.path(id) == path and self.is_on_bus(id):
                     self.rack.fault(id, "rebind")

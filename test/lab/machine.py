@@ -6,6 +6,7 @@ import socket
 import subprocess
 import threading
 
+import hub_lies
 from qmp import Qmp
 
 QEMU = "qemu-system-x86_64"
@@ -15,7 +16,8 @@ KERNEL_ARGUMENTS = ("console=ttyS0 quiet loglevel=4 mitigations=off nokaslr cryp
 
 
 class Hub:
-    """name, and port in QEMU's notation: "2.4" is port 4 of the hub at the controller's port 2; the kernel's "1-2.4"."""
+    """name, and port in QEMU's notation: "2.4" is port 4 of the hub at the controller's port 2; the kernel's "1-2.4".
+    switches: whether it cuts its ports' power, singly."""
 
     def __init__(self, name, port, ports=4, switches=True):
         self.name, self.port, self.ports, self.switches = name, port, ports, switches
@@ -27,7 +29,7 @@ class Hub:
 
 class Machine:
     """folder: for sockets and the console's log. netdevs: name -> tap descriptor. on_port_power(hub, port, on) is called
-    from a thread when the guest switches a hub's port."""
+    from a thread when the guest switches a port."""
 
     def __init__(self, folder, image, programs, hubs, netdevs, on_port_power):
         self._folder, self._hubs = folder, hubs
@@ -49,8 +51,7 @@ class Machine:
             "-trace", "usb_hub_set_port_feature", "-trace", "usb_hub_clear_port_feature",
         ]
         for hub in hubs:
-            command += ["-device", f"usb-hub,id={hub.name},bus=usb.0,port={hub.port},ports={hub.ports},"
-                                   f"port-power={'on' if hub.switches else 'off'}"]
+            command += ["-device", ",".join(f"{key}={value}" for key, value in {"driver": "usb-hub", **_properties(hub)}.items())]
         for name, fd in netdevs.items():
             command += ["-netdev", f"tap,id={name},fd={fd}"]
         if "uplink" in netdevs:
@@ -59,7 +60,7 @@ class Machine:
                                         pass_fds=[*fds, *netdevs.values()], text=True, errors="replace", start_new_session=True,
                                         preexec_fn=_die_with_parent)
         self.words = []                     # what QEMU itself had to say
-        self._hub_addresses = {}
+        self._hub_addresses, self._hub_word = {}, None
         threading.Thread(target=self._read_trace, daemon=True).start()
         self.agent_socket = agent
         self.qmp = Qmp(monitor)
@@ -75,6 +76,24 @@ class Machine:
         self.qmp.close()
         for listener in self._listeners:
             listener.close()
+
+    def add_played_device(self, id, **properties):
+        """A device that somebody else plays: returns the path of the socket by which (usbredir). It goes with the device."""
+        path = os.path.join(self._folder, id + ".sock")
+        self.qmp.call("chardev-add", id=f"{id}-wire", backend={"type": "socket", "data": {
+            "addr": {"type": "unix", "data": {"path": path}}, "server": True, "wait": False}})
+        self.add_device("usb-redir", id, chardev=f"{id}-wire", **properties)
+        return path
+
+    def replug_hub(self, hub, word):
+        """Pulls a hub that has nothing in it and puts it back as one that says `word` of its power switching (hub_lies)."""
+        if self._hub_word is None:
+            self._hub_word = hub_lies.HubWord(self.process.pid)
+        self._hub_word.set(word)
+        self.remove_device(hub.name)
+        properties = _properties(hub)
+        self.add_device("usb-hub", properties.pop("id"), **properties)
+        self._hub_addresses = {}
 
     def add_device(self, driver, id, **properties):
         self.qmp.call("device_add", driver=driver, id=id, **properties)
@@ -104,6 +123,10 @@ class Machine:
             self._hub_addresses = {int(number): by_name[name] for number, name in
                                    re.findall(r"Device \d+\.(\d+), .*, ID: (\S+)", text) if name in by_name}
         return self._hub_addresses.get(address)
+
+
+def _properties(hub):
+    return {"id": hub.name, "bus": "usb.0", "port": hub.port, "ports": hub.ports, "port-power": "on" if hub.switches else "off"}
 
 
 def _listen(path):
