@@ -87,6 +87,7 @@ const char* to_string(Scope::Kind kind) {
 
 bool Correlation::note(DongleId id, const Condition& condition, TimePoint now) {
   Entry& entry = entries_[id];
+  if (is_well(condition) && !is_well(entry.condition)) entry.well_since = now;
   entry.condition = condition;
   switch (condition.kind) {
     case Condition::Kind::Unknown: break;
@@ -111,17 +112,51 @@ bool Correlation::note(DongleId id, const Condition& condition, TimePoint now) {
 }
 
 bool Correlation::remove(DongleId id) {
+  bool news = leave_outages(id, false, {});
   entries_.erase(id);
-  return leave_outages(id, false, {});
+  return news;
 }
 
 bool Correlation::tick(TimePoint now) {
-  return std::erase_if(outages_, [now](const auto& entry) {
-           const Outage& o = entry.second;
-           bool believed = o.is_strong || now < o.began + kWeakOutage;
-           bool ending = o.recovered.size() * 4 >= o.recovered.size() + o.members.size() && !o.recovered.empty();
-           return o.members.empty() || !believed || (ending && now >= o.last_recovery + kAftermath);
-         }) > 0;
+  std::vector<Outage> over;
+  bool some = std::erase_if(outages_, [&](const auto& entry) {
+                if (!is_over(entry.first, entry.second, now)) return false;
+                if (entry.first.empty()) over.push_back(entry.second);
+                return true;
+              }) > 0;
+  for (const Outage& outage : over) keep_by_carrier(outage);
+  return some;
+}
+
+bool Correlation::is_over(const std::string& carrier, const Outage& outage, TimePoint now) const {
+  if (outage.members.empty()) return true;
+  if (!outage.is_strong && now >= outage.began + kWeakOutage) return true;
+  if (!carrier.empty() && now >= outage.began + kLongestOutage) return true;
+  if (!outage.recovered.empty() && now >= outage.last_recovery + kAftermath) return true;
+  return std::ranges::any_of(entries_, [&](const auto& other) {
+    const Entry& entry = other.second;
+    bool shares = carrier.empty() || entry.condition.carrier == carrier;
+    return shares && is_well(entry.condition) && now >= std::max(entry.well_since, outage.began) + kDisproof;
+  });
+}
+
+/// Everything was out and isn't any more; but a carrier of which nobody is well still is.
+void Correlation::keep_by_carrier(const Outage& outage) {
+  std::map<std::string, Outage> kept;
+  for (DongleId id : outage.members)
+    if (const std::string& carrier = entries_.at(id).condition.carrier; !carrier.empty())
+      kept[carrier].members.insert(id);
+  for (auto& [carrier, rest] : kept) {
+    bool nobody_is_well = std::ranges::none_of(entries_, [&](const auto& other) {
+      return other.second.condition.carrier == carrier && is_well(other.second.condition);
+    });
+    if (!nobody_is_well || rest.members.size() < kStrong) continue;
+    rest.is_strong = true;
+    rest.began = outage.began;
+    rest.evidence =
+        fmt::format("all {} sticks of carrier \"{}\" still fail; others are well again", rest.members.size(), carrier);
+    outages_[carrier] = std::move(rest);
+  }
 }
 
 // ----------------------------------------------------------------------------------- outages: carriers, and everything

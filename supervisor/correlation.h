@@ -52,13 +52,18 @@ const char* to_string(Scope::Kind kind);
 /// own routes) is always the stick's own. One stick alone can't be correlated; two that fail together are believed for
 /// kWeakOutage only.
 ///
-/// An outage of a carrier or of everything, once recognised, lasts until all of its sticks are well, or until a
-/// quarter is and kAftermath has passed since the last came back: what is still failing then has a fault of its own.
+/// An outage of a carrier or of everything, once recognised, lasts until all of its sticks are well; or until what they
+/// share is seen to work: one that is back has stayed so for kAftermath and no other has come back since, or one has
+/// been well for kDisproof all along. What is still failing then has a fault of its own, or its carrier has: that is
+/// kept as an outage of its own. A carrier's is believed for kLongestOutage at most; with nobody well at all there is
+/// no end.
 class Correlation {
  public:
   static constexpr Seconds kWindow{60};
   static constexpr Seconds kWeakOutage{600};
   static constexpr Seconds kAftermath{300};
+  static constexpr Seconds kDisproof{1800};
+  static constexpr std::chrono::hours kLongestOutage{6};
   static constexpr std::size_t kStrong = 3;  ///< from so many sticks on it isn't weak
 
   /// What became of a dongle. True: an outage has ended, or one of its sticks is well again.
@@ -87,6 +92,7 @@ class Correlation {
   struct Entry {
     Condition condition;
     std::optional<TimePoint> failed_at;  ///< since it was well; kept while nothing can be said of it
+    TimePoint well_since{};              ///< while it is well
   };
   struct Outage {
     std::set<DongleId> members;    ///< that still fail
@@ -106,6 +112,8 @@ class Correlation {
   void look_for_outage(DongleId id, TimePoint now);
   void join_outages(DongleId id);
   void open(const std::string& key, const Count& seen, const std::string& evidence);
+  bool is_over(const std::string& carrier, const Outage& outage, TimePoint now) const;
+  void keep_by_carrier(const Outage& outage);
   bool leave_outages(DongleId id, bool recovered, TimePoint now);
   template <class Same>
   std::string failed_together(DongleId id, Same same) const;

@@ -18,20 +18,10 @@ constexpr Millis kPublicIpRetry = Seconds(2);  // at the first success after tha
 constexpr Millis kServingDeadline = Seconds(10);
 // An operator who stops a dongle gives its connections this long.
 constexpr Millis kStopDrain = Seconds(0);
-// How long what is seen on the bus must last until it's believed to be a failure: a mode switch, a driver or a kernel
-// that names the device take their time; who pulls a stick out and plugs it in again, or into another port, some more.
-std::optional<Millis> patience_with(UsbMode mode) {
-  switch (mode) {
-    case UsbMode::Unknown:
-    case UsbMode::Ethernet: return std::nullopt;
-    case UsbMode::MassStorage: return Millis{300};
-    case UsbMode::NotAuthorized:
-    case UsbMode::WrongConfiguration: return Millis{1000};
-    case UsbMode::NoInterface: return Millis{3000};
-    case UsbMode::Missing: return Millis{10'000};
-  }
-  std::unreachable();
-}
+// A stick's DHCP server comes up some time after its network device.
+constexpr Millis kFirstAddress = Seconds(20);
+// At a host's boot udev may load drivers long after the devices were enumerated (seen: 15 s on a slow machine).
+constexpr Millis kFirstInterface = Seconds(20);
 Fault fault_of(UsbMode mode) {
   switch (mode) {
     case UsbMode::Missing: return Fault::StickMissing;
@@ -150,6 +140,8 @@ void Dongle::set_network(const DongleNetwork& network) {
   network_ = network;
   if (!network.usb_path.empty() && std::exchange(found_usb_path_, network.usb_path) != network.usb_path)
     on_usb_change();
+  if (new_device) device_was_usable_ = false;
+  if (network.usable()) device_was_usable_ = true;
   if (new_device) {
     if (network.present())
       ladder_.device_back(UvLoop::now());
@@ -264,13 +256,19 @@ bool Dongle::may_probe() const {
   return !stopped_ && !shutting_down_ && network_.present() && !rotation_ && ladder_.state() != Ladder::State::Acting;
 }
 
+// How long the network may take to be usable before that counts as a failed probe.
+Millis Dongle::patience_with_network() const {
+  bool comes_up = !device_was_usable_ && !network_.has_address();
+  return comes_up ? std::max(probe_config_.timeout, kFirstAddress) : probe_config_.timeout;
+}
+
 void Dongle::schedule_probe() {
   if (!may_probe() || prober_.is_probing()) return;
   auto now = UvLoop::now();
   if (!can_probe()) {
     // However often something changes meanwhile, the time runs from when it began.
     if (!unable_since_) unable_since_ = now;
-    auto left = std::chrono::ceil<Millis>(*unable_since_ + probe_config_.timeout - now);
+    auto left = std::chrono::ceil<Millis>(*unable_since_ + patience_with_network() - now);
     return probe_timer_.start(std::max(left, Millis{0}), [this] { run_probe(); });
   }
   unable_since_.reset();
@@ -288,7 +286,7 @@ void Dongle::schedule_probe() {
 void Dongle::run_probe() {
   if (!may_probe()) return;
   if (can_probe()) return prober_.probe([this](Result<void> outcome) { on_probe(outcome); });
-  if (!unable_since_ || UvLoop::now() < *unable_since_ + probe_config_.timeout) return schedule_probe();
+  if (!unable_since_ || UvLoop::now() < *unable_since_ + patience_with_network()) return schedule_probe();
   unable_since_.reset();
   if (network_.usable()) {
     // Ours to mend; it says nothing about the modem, which is to be left alone for it.
@@ -340,7 +338,15 @@ void Dongle::on_evidence(bool success) {
 // What the health says now, to the one who keeps a stick that comes and goes from being news each time.
 void Dongle::note_verdict() {
   auto now = UvLoop::now();
-  if (health_.verdict() == Verdict::Up) damper_.on_up(now);
+  bool failing = health_.verdict() == Verdict::Suspect || health_.verdict() == Verdict::Down;
+  if (!failing)
+    failing_since_.reset();
+  else if (!failing_since_)
+    failing_since_ = now;
+  if (health_.verdict() == Verdict::Up) {
+    worked_before_ = true;
+    damper_.on_up(now);
+  }
   if (health_.verdict() == Verdict::Down) damper_.on_down(now);
   auto change = damper_.next_change();
   if (!change) return damper_timer_.stop();
@@ -411,7 +417,11 @@ void Dongle::follow(const Decision& decision) {
       if (state_ != DongleState::NoService && !services_.incidents.ongoing(config_.id))
         open_incident(recovery_done_ ? "an operator asked for a recovery" : "still failing: " + reason(), Fault::None,
                       "");
-      modem_view_at_ = {};  // after an action, what the modem said before is old
+      // What the modem has said since it began to fail is what the diagnosis wants to know; after an action it's old.
+      if (ladder_.steps().empty() && failing_since_ && modem_view_at_ >= *failing_since_)
+        modem_view_at_ = UvLoop::now();
+      else
+        modem_view_at_ = {};
       gather_evidence([this](const Evidence& seen) { diagnose_by(seen); });
       break;
     case Decision::Kind::DiagnoseNow: {
@@ -689,7 +699,7 @@ void Dongle::note_state() {
 
 DongleStanding Dongle::standing() const {
   bool serves = state_ == DongleState::Online || state_ == DongleState::Rotating || state_ == DongleState::Starting ||
-                (state_ == DongleState::Degraded && health_.verdict() != Verdict::Down);
+                (state_ == DongleState::Degraded && health_.verdict() != Verdict::Down) || is_coming_up();
   return {config_.id, services_.rack.resolve(usb_path()), serves, to_string(state_)};
 }
 
@@ -715,6 +725,7 @@ Condition Dongle::condition() const {
         return health_.verdict() == Verdict::Down ? Kind::Down : Kind::Suspect;
       case DongleState::Absent: break;
     }
+    if (is_coming_up()) return Kind::Unknown;
     // Who was there and isn't any more may not have left by himself.
     return sight_.mode != UsbMode::Unknown && services_.rack.knows_port(usb_path()) ? Kind::Down : Kind::Absent;
   }();
@@ -735,6 +746,26 @@ void Dongle::on_usb_change() {
   note_state();
 }
 
+/// On the bus, but not yet judged: the network device may be about to come.
+bool Dongle::is_coming_up() const {
+  return state_ == DongleState::Absent && sight_.devnum != 0 && ladder_.state() == Ladder::State::Idle;
+}
+
+// How long what is seen on the bus must last until it's believed to be a failure: a mode switch, a driver or a kernel
+// that names the device take their time; who pulls a stick out and plugs it in again, or into another port, some more.
+std::optional<Millis> Dongle::patience_with_bus() const {
+  switch (sight_.mode) {
+    case UsbMode::Unknown:
+    case UsbMode::Ethernet: return std::nullopt;
+    case UsbMode::MassStorage: return Millis{300};
+    case UsbMode::NotAuthorized:
+    case UsbMode::WrongConfiguration: return Millis{1000};
+    case UsbMode::NoInterface: return worked_before_ ? Millis{3000} : kFirstInterface;
+    case UsbMode::Missing: return Millis{10'000};
+  }
+  std::unreachable();
+}
+
 // A wwan0 of the wrong configuration is none, as long as it has no address.
 bool Dongle::has_network_card() const {
   return network_.present() && (sight_.mode != UsbMode::WrongConfiguration || network_.has_address());
@@ -742,7 +773,7 @@ bool Dongle::has_network_card() const {
 
 // Without a network card nothing can be probed; what is seen on the bus tells whether that is a failure.
 void Dongle::judge_absence() {
-  auto patience = patience_with(sight_.mode);
+  auto patience = patience_with_bus();
   if (has_network_card() || stopped_ || shutting_down_ || power_cut_ || !patience ||
       (sight_.mode == UsbMode::Missing && !services_.rack.knows_port(usb_path())))
     return absence_timer_.stop();

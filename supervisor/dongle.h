@@ -153,6 +153,9 @@ class Dongle final : private RackMember {
   Condition condition() const;
   bool has_api() const { return config_.modem.type == ModemType::HiLink; }
   bool may_probe() const;
+  Millis patience_with_network() const;
+  std::optional<Millis> patience_with_bus() const;
+  bool is_coming_up() const;
   bool can_probe() const { return network_.usable() && worker_.is_ready(); }
   Json steps_json(const std::vector<StepRecord>& steps) const;
 
@@ -177,10 +180,12 @@ class Dongle final : private RackMember {
 
   std::string found_usb_path_;  ///< of the last device, where none is configured
   UsbSight sight_;
-  std::string carrier_;           ///< as the modem last named it; empty: not known
-  std::optional<Action> acting_;  ///< the action under way, of this dongle's own ladder
-  int power_cycles_ = 0;          ///< since traffic last flowed
-  bool power_cut_ = false;        ///< on somebody else's behalf
+  std::string carrier_;             ///< as the modem last named it; empty: not known
+  std::optional<Action> acting_;    ///< the action under way, of this dongle's own ladder
+  int power_cycles_ = 0;            ///< since traffic last flowed
+  bool power_cut_ = false;          ///< on somebody else's behalf
+  bool worked_before_ = false;      ///< traffic has passed since the start
+  bool device_was_usable_ = false;  ///< since it appeared
 
   bool stopped_ = false;
   bool shutting_down_ = false;
@@ -193,8 +198,9 @@ class Dongle final : private RackMember {
   std::vector<std::function<void(const ModemView&)>> waiting_for_view_;
   std::vector<std::function<void()>> waiting_for_evidence_;
   bool asking_about_suspicion_ = false;
-  std::optional<TimePoint> unable_since_;  ///< to probe, for want of a network or a worker
-  bool worker_missing_ = false;            ///< for longer than a probe may take
+  std::optional<TimePoint> failing_since_;  ///< by the health
+  std::optional<TimePoint> unable_since_;   ///< to probe, for want of a network or a worker
+  bool worker_missing_ = false;             ///< for longer than a probe may take
   TimePoint incident_began_{};
 
   Timer probe_timer_;

@@ -564,7 +564,7 @@ void HilinkClient::fetch(const std::string& url_path, std::optional<std::string>
   const std::string base = "http://" + target_.endpoint.to_string();
   options.url = base + url_path;
   options.timeout = times_.http;
-  options.connect_timeout = times_.http;
+  options.connect_timeout = std::min(times_.connect, times_.http);
   // Referer: E5576 refuses requests without it. The misspelt header is what the web pages themselves send.
   options.headers = {"Referer: " + base + "/html/home.html", "X-Requested-With: XMLHttpRequest",
                      "_ResponseSource: Broswer", "Connection: close"};

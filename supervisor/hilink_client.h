@@ -31,6 +31,7 @@ struct HilinkTarget {
 
 /// How long things may take. Tests shorten them.
 struct HilinkTimes {
+  Millis connect{3000};          ///< one connection: the stick is one cable away
   Millis http{5000};             ///< one request
   Millis call{12000};            ///< a call with all its handshakes and retries, from the moment it is queued
   Millis session_idle{60000};    ///< an unused session is logged out and forgotten after that

@@ -107,30 +107,36 @@ void RecoveryBoard::add_obstacles(DongleId id, const std::vector<Stage>& stages,
                                !is_ruled_out(Action::HubPower) &&
                                !budget_.refuse(id, Action::HubPower, hub_of(id), now);
   // Who fails at the same moment isn't known to be down yet, and so seems to be hurt by a cut.
-  if (auto wait = before_a_cut(id, now); wait && is_ruled_out(Action::HubPower)) obstacles[Action::HubPower] = *wait;
+  if (is_ruled_out(Action::HubPower) && obstacles.at(Action::HubPower).kind == Obstacle::Kind::Skip)
+    if (auto wait = before_a_cut(id, Action::PortPower, now)) obstacles[Action::HubPower] = *wait;
   for (Action action : kActions) {
     if (obstacles.contains(action)) continue;
     if (auto obstacle = refuse(id, action, hub_power_is_possible, now)) obstacles.emplace(action, *obstacle);
   }
 }
 
-/// Before power is cut: are others about to fail, too?
-std::optional<Obstacle> RecoveryBoard::before_a_cut(DongleId id, TimePoint now) const {
+/// Are others about to fail, too?
+std::optional<Obstacle> RecoveryBoard::before_a_cut(DongleId id, Action action, TimePoint now) const {
   auto failed_at = correlation_.failed_at(id);
   if (!failed_at) return std::nullopt;
   if (correlation_.awaits_neighbours(id) && now < *failed_at + Correlation::kWindow)
     return later("others on its hub fail, too; what is wrong with them isn't known yet", now + kGather);
   if (now < *failed_at + kGather) return later("others on its hub may fail with it", *failed_at + kGather);
+  bool is_seen_on_the_bus = correlation_.fails_on_the_bus(id) || correlation_.scope(id).kind != Scope::Kind::Stick;
+  if (action == Action::HubPower && !is_seen_on_the_bus && now < *failed_at + Correlation::kWindow)
+    return later("others may fail with it", *failed_at + Correlation::kWindow);
   return std::nullopt;
 }
 
 std::optional<Obstacle> RecoveryBoard::refuse(DongleId id, Action action, bool hub_power_is_possible,
                                               TimePoint now) const {
   if (action == Action::RouteReset) return by_company(id, action, now);
-  if (auto outage = by_outage(id, action, now)) return outage;
-  if (auto scope = by_scope(id, action, hub_power_is_possible, now)) return scope;
+  if (auto scope = by_scope(id, action, hub_power_is_possible)) return scope;
+  if (auto company = by_company(id, action, now)) return company;
   if (auto spent = budget_.refuse(id, action, hub_of(id), now)) return later(spent->text, spent->until);
-  return by_company(id, action, now);
+  // Behind those, since an operator's run goes past it.
+  if (auto outage = by_outage(id, action, now)) return outage;
+  return cuts_power(action) ? before_a_cut(id, action, now) : std::nullopt;
 }
 
 std::optional<Obstacle> RecoveryBoard::by_outage(DongleId id, Action action, TimePoint now) const {
@@ -152,20 +158,12 @@ std::optional<Obstacle> RecoveryBoard::by_outage(DongleId id, Action action, Tim
                     std::min(trial->second.next_at, now + kLookAtOutage));
 }
 
-std::optional<Obstacle> RecoveryBoard::by_scope(DongleId id, Action action, bool hub_power_is_possible,
-                                                TimePoint now) const {
-  if (!takes_the_hub(action) || is_a_sticks_own(action)) return std::nullopt;
+std::optional<Obstacle> RecoveryBoard::by_scope(DongleId id, Action action, bool hub_power_is_possible) const {
+  if (!takes_the_hub(action) || is_a_sticks_own(action) || action == Action::HubPower) return std::nullopt;
   Scope scope = correlation_.scope(id);
   bool is_shared = scope.kind == Scope::Kind::Hub || scope.kind == Scope::Kind::Controller;
-  if (is_shared && hub_power_is_possible && action != Action::HubPower)
-    return Obstacle{Obstacle::Kind::Skip, scope.evidence + "; that is for hub_power to mend", {}};
-  if (!cuts_power(action)) return std::nullopt;
-  if (auto wait = before_a_cut(id, now)) return wait;
-  auto failed_at = correlation_.failed_at(id);
-  if (action == Action::HubPower && failed_at && !correlation_.fails_on_the_bus(id) &&
-      now < *failed_at + Correlation::kWindow && !is_shared)
-    return later("others may fail with it", *failed_at + Correlation::kWindow);
-  return std::nullopt;
+  if (!is_shared || !hub_power_is_possible) return std::nullopt;
+  return Obstacle{Obstacle::Kind::Skip, scope.evidence + "; that is for hub_power to mend", {}};
 }
 
 std::optional<Obstacle> RecoveryBoard::by_company(DongleId id, Action action, TimePoint now) const {

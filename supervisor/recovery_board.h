@@ -79,9 +79,9 @@ class RecoveryBoard {
     int in_vain = 0;
   };
   std::optional<Obstacle> refuse(DongleId id, Action action, bool hub_power_is_possible, TimePoint now) const;
-  std::optional<Obstacle> by_scope(DongleId id, Action action, bool hub_power_is_possible, TimePoint now) const;
+  std::optional<Obstacle> by_scope(DongleId id, Action action, bool hub_power_is_possible) const;
   std::optional<Obstacle> by_outage(DongleId id, Action action, TimePoint now) const;
-  std::optional<Obstacle> before_a_cut(DongleId id, TimePoint now) const;
+  std::optional<Obstacle> before_a_cut(DongleId id, Action action, TimePoint now) const;
   std::optional<Obstacle> by_company(DongleId id, Action action, TimePoint now) const;
   bool forget_trials(bool news);
   std::string hub_of(DongleId id) const;

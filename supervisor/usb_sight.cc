@@ -6,8 +6,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <nlohmann/json.hpp>
-
 #include "common/stick_ids.h"
 
 namespace dongle {
@@ -84,10 +82,6 @@ std::string controller_for(const UsbTree& tree, std::string_view path) {
   for (std::string at(path); !at.empty(); at = usb_parent(at))
     if (const UsbDevice* device = tree.find(at)) return device->controller;
   return {};
-}
-
-std::string model_of(const UsbDevice& stick) {
-  return fmt::format("{}:{:04x}", to_string(id_of(stick)), stick.bcd_device);
 }
 
 }  // namespace

@@ -199,6 +199,31 @@ TEST_F(RecoveryBoardTest, AnOutageThatComesBackWhileItSeemedToEndIsStillOne) {
   EXPECT_EQ(board.scope(id(3, 1)).kind, Scope::Kind::Upstream);
 }
 
+TEST_F(RecoveryBoardTest, WhenOthersAreBackACarrierThatIsStillOutStaysOne) {
+  rack(4, 4);
+  for (unsigned h = 1; h <= 4; ++h)
+    for (unsigned p = 1; p <= 4; ++p) down(id(h, p), Fault::NoEgress);
+  now += minutes(10);
+  for (unsigned h = 1; h <= 4; ++h)
+    for (unsigned p : {2u, 4u}) well(id(h, p));
+  now += minutes(6);
+  EXPECT_TRUE(board.tick(now));
+  EXPECT_EQ(board.scope(id(1, 1)).kind, Scope::Kind::Carrier);
+  EXPECT_THAT(board.scope(id(1, 1)).evidence, HasSubstr("\"red\" still fail"));
+}
+
+TEST_F(RecoveryBoardTest, OneThatWorksAllAlongDisprovesAnOutageOfAll) {
+  rack(2, 4);
+  for (unsigned p = 1; p <= 4; ++p) down(id(1, p), Fault::NoEgress);
+  down(id(2, 1), Fault::NoEgress);
+  EXPECT_EQ(board.scope(id(1, 1)).kind, Scope::Kind::Upstream);
+  now += minutes(29);
+  EXPECT_FALSE(board.tick(now));
+  now += minutes(1);
+  EXPECT_TRUE(board.tick(now));
+  EXPECT_EQ(board.scope(id(1, 1)).kind, Scope::Kind::Stick);
+}
+
 TEST_F(RecoveryBoardTest, AStickWhoseFaultTurnsOutToBeItsOwnLeavesTheOutage) {
   rack(2, 2);
   for (unsigned h = 1; h <= 2; ++h)
@@ -238,6 +263,16 @@ TEST_F(RecoveryBoardTest, InAnOutageOneStickAtATimeShowsWhetherAReconnectHelps) 
   EXPECT_TRUE(obstacle(id(3, 1), Action::DataSwitch)) << "it has doubled";
   EXPECT_TRUE(well(id(2, 1))) << "held ladders are to look again";
   EXPECT_FALSE(obstacle(id(3, 1), Action::DataSwitch)) << "it helps: the next one, at once";
+}
+
+TEST_F(RecoveryBoardTest, WhatAnOperatorGoesPastInAnOutageDoesNotHideABusyHub) {
+  rack(4, 4);
+  for (unsigned h = 1; h <= 4; ++h)
+    for (unsigned p = 1; p <= 4; ++p) down(id(h, p), Fault::NoEgress);
+  EXPECT_EQ(obstacle(id(1, 1), Action::PortPower)->kind, Obstacle::Kind::Correlated);
+  now += Seconds(5);
+  board.begin(id(1, 2), Action::UsbRebind, now);
+  EXPECT_EQ(obstacle(id(1, 1), Action::PortPower)->kind, Obstacle::Kind::Later);
 }
 
 TEST_F(RecoveryBoardTest, OneUsbActionAtATimeOnAHub) {
