@@ -25,8 +25,8 @@ class Daemon:
     def stop(self):
         """In order; everything of it is gone afterwards, its state as well."""
         if self.is_started:
-            self._vm.run(f"systemctl stop {UNIT}; pkill -x dongle-worker; rm -rf /var/lib/dongle-supervisor /run/dongle-supervisor;"
-                         f" systemctl reset-failed {UNIT} 2>/dev/null; true", 40)
+            self._vm.run(f"systemctl stop {UNIT}; pkill -x dongle-worker; systemctl reset-failed {UNIT} 2>/dev/null;"
+                         " rm -rf /var/lib/dongle-supervisor /run/dongle-supervisor", 40)
             self.is_started = False
 
     def kill(self):

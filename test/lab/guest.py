@@ -85,6 +85,13 @@ class Guest:
             raise GuestError(f"{command}: exit {done.code}: {(done.err or done.out).strip()[-2000:]}")
         return done
 
+    def clock_offsets(self):
+        """(what to add to its uptime, what to add to its wall clock) for time.monotonic() here, in seconds."""
+        before = time.monotonic()
+        uptime, wall = self.run("read up rest < /proc/uptime; echo $up $(date +%s.%N)").out.split()
+        here = (before + time.monotonic()) / 2
+        return here - float(uptime), here - float(wall)
+
     def connect(self, path, timeout=5.0):
         channel = Channel(self, self._ask(connect=path))
         answer = self._take(channel._id, timeout, path)

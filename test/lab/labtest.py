@@ -13,6 +13,7 @@ import sys
 import time
 import unittest
 
+import figures
 import image
 import programs
 from lab import Lab
@@ -82,12 +83,30 @@ class TestCase(unittest.TestCase):
 
     def wait_incident(self, id, timeout):
         """The dongle's last incident, once it has ended."""
-        return self.eventually(lambda: (incident := self.daemon.last_incident(id)) and incident["outcome"] != "ongoing" and incident,
-                               timeout, f"an incident of dongle {id} has ended")
+        def ended():
+            incident = self.daemon.last_incident(id)
+            return incident if incident and incident["outcome"] != "ongoing" else None
+        return self.eventually(ended, timeout, f"an incident of dongle {id} has ended")
+
+    def assert_within(self, seconds, begin, end=None):
+        """Not counted is what other programs of this host took (stolen.py). begin, end (default: now): time.monotonic()."""
+        end = end or time.monotonic()
+        stolen = self.lab.machine.stolen.between(begin, end)
+        self.assertLess(end - begin - stolen, seconds, f"{end - begin:.1f} s, {stolen:.1f} s of them stolen")
+
+    def record(self, what, began, incident, cost):
+        """A row of the table (figures.py); began: time.monotonic() of the fault. Returns our share in seconds."""
+        step = incident["steps"][-1]
+        _, wall = self.vm.clock_offsets()
+        total = incident["ended_ms"] / 1000 + wall - began
+        acted = step["at_ms"] / 1000 + wall
+        stolen = self.lab.machine.stolen.between(acted, acted + step["took_ms"] / 1000)
+        return figures.record(what, total, incident, cost, stolen)
 
     def start_transfer(self, id, rate=20000):
         """A download through the dongle that takes minutes; wait() on the result for its end."""
-        return self.vm.start(f"curl -sS -o /dev/null -x socks5h://127.0.0.1:{10000 + id} http://download.test/slow/100000000/{rate}", 300)
+        url = f"http://download.test/slow/100000000/{rate}"
+        return self.vm.start(f"curl -sS -o /dev/null -x socks5h://127.0.0.1:{10000 + id} {url}", 300)
 
     def connections(self, id):
         worker = self.daemon.status()[id]["worker"]

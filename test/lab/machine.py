@@ -8,6 +8,7 @@ import threading
 
 import hub_lies
 from qmp import Qmp
+from stolen import StolenTime
 
 QEMU = "qemu-system-x86_64"
 # Quiet, and without what guards a machine that isn't thrown away a minute later.
@@ -64,8 +65,10 @@ class Machine:
         threading.Thread(target=self._read_trace, daemon=True).start()
         self.agent_socket = agent
         self.qmp = Qmp(monitor)
+        self.stolen = StolenTime([cpu["thread-id"] for cpu in self.qmp.call("query-cpus-fast")])
 
     def stop(self):
+        self.stolen.stop()
         if self.process.poll() is None:
             self.process.terminate()
             try:
