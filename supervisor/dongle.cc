@@ -772,15 +772,20 @@ std::optional<Millis> Dongle::patience_with_bus() const {
   std::unreachable();
 }
 
-// Without a network device nothing can be probed; what is seen on the bus tells whether that is a failure.
+// A wwan0 of the wrong configuration is none, as long as it has no address.
+bool Dongle::has_network_card() const {
+  return network_.present() && (sight_.mode != UsbMode::WrongConfiguration || network_.has_address());
+}
+
+// Without a network card nothing can be probed; what is seen on the bus tells whether that is a failure.
 void Dongle::judge_absence() {
   auto patience = patience_with_bus();
-  if (network_.present() || stopped_ || shutting_down_ || power_cut_ || !patience ||
+  if (has_network_card() || stopped_ || shutting_down_ || power_cut_ || !patience ||
       (sight_.mode == UsbMode::Missing && !services_.rack.knows_port(usb_path())))
     return absence_timer_.stop();
   if (ladder_.state() != Ladder::State::Idle) return;
   absence_timer_.start(*patience, [this] {
-    if (network_.present() || ladder_.state() != Ladder::State::Idle) return;
+    if (has_network_card() || ladder_.state() != Ladder::State::Idle) return;
     log_event(LogEvent::dongle_down, {{"dongle", config_.id}, {"reason", sight_.evidence}});
     if (!services_.incidents.ongoing(config_.id))
       open_incident("there is no network device", fault_of(sight_.mode), sight_.evidence);

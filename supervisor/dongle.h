@@ -129,6 +129,7 @@ class Dongle final : private RackMember {
   void on_action_done(const Result<std::string>& outcome);
   void give_up_action();
   void start_ladder();
+  bool has_network_card() const;
   void judge_absence();
   void open_incident(const std::string& seen, Fault fault, const std::string& evidence);
   void ask_identity();
