@@ -367,6 +367,7 @@ void Dongle::open_incident(const std::string& seen, Fault fault, const std::stri
 void Dongle::start_ladder() {
   auto now = UvLoop::now();
   if (!ladder_.enabled() || ladder_.state() != Ladder::State::Idle) return;
+  fault_ = Fault::None;
   follow(ladder_.down(now, damper_.admit_run(now)));
 }
 
@@ -481,6 +482,9 @@ void Dongle::diagnose_by(const Evidence& seen) {
                                          {"entry", diagnosis.entry ? to_string(*diagnosis.entry) : "none"},
                                          {"evidence", diagnosis.evidence}});
   if (recovery_progress_) recovery_progress_(std::string("diagnosis: ") + diagnosis.evidence);
+  // Whose failure it is depends on what everybody's is.
+  fault_ = diagnosis.fault;
+  services_.rack.note(config_.id, condition());
   ladder_.set_obstacles(obstacles());
   follow(ladder_.diagnosed(diagnosis, UvLoop::now()));
 }
@@ -698,8 +702,10 @@ void Dongle::note_state() {
 // --------------------------------------------------------------------------------------------- the rest of the rack
 
 DongleStanding Dongle::standing() const {
-  bool serves = state_ == DongleState::Online || state_ == DongleState::Rotating || state_ == DongleState::Starting ||
-                (state_ == DongleState::Degraded && health_.verdict() != Verdict::Down) || is_coming_up();
+  bool is_at_work = state_ == DongleState::Online || state_ == DongleState::Rotating ||
+                    state_ == DongleState::Starting || state_ == DongleState::Degraded;
+  bool is_well = health_.verdict() != Verdict::Down && ladder_.state() == Ladder::State::Idle;
+  bool serves = (is_at_work && is_well) || is_coming_up();
   return {config_.id, services_.rack.resolve(usb_path()), serves, to_string(state_)};
 }
 
@@ -708,10 +714,10 @@ Condition Dongle::condition() const {
   now.hub = sight_.hub;
   now.controller = sight_.controller;
   now.carrier = carrier_;
-  if (ladder_.state() != Ladder::State::Idle) now.fault = ladder_.diagnosis().fault;
+  if (ladder_.state() != Ladder::State::Idle) now.fault = fault_;
   using Kind = Condition::Kind;
   now.kind = [&] {
-    if (power_cut_) return Kind::Unknown;
+    if (power_cut_ || ladder_.has_joined()) return Kind::Unknown;
     switch (state_) {
       case DongleState::Stopped: return Kind::Stopped;
       case DongleState::Starting:
@@ -790,6 +796,7 @@ void Dongle::judge_absence() {
 }
 
 void Dongle::look_again() {
+  if (ladder_.state() != Ladder::State::Held) return;
   follow(ladder_.look_again(UvLoop::now()));
 }
 
@@ -1005,6 +1012,7 @@ std::optional<RequestError> Dongle::recover(std::optional<Stage> from, Progress 
           "nothing to mend: traffic flows; name a stage with --from to run it all the same"});
     return std::nullopt;
   }
+  if (ladder_.state() == Ladder::State::Idle) fault_ = Fault::None;
   recovery_done_ = std::move(done);
   recovery_progress_ = std::move(progress);
   follow(ladder_.recover(from, UvLoop::now()));
