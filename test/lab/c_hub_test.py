@@ -25,7 +25,7 @@ class HubTest(labtest.TestCase):
     def test_01_a_hub_that_only_pretends(self):
         """It takes the request, says so, and keeps the power on. Never a false "done", and it is remembered."""
         self.on_odd_hub(hub_lies.SINGLY)
-        self.serve(11, 12, 15)
+        self.serve(11, 12, 15, recovery={"stages": ["port_power", "hub_power"]})
         self.rack.fault(11, "dead_gateway", "power")
         self.daemon.wait_for(lambda status: status[11]["state"] == "failed", 120)
         outcomes = dict(self.steps(11))
@@ -65,7 +65,7 @@ class HubTest(labtest.TestCase):
 
     def test_04_killed_between_off_and_on(self):
         """The port is on again at the next start."""
-        self.serve(11, 12)
+        self.serve(11, 12, recovery={"stages": ["port_power"]})
         after = len(self.vm.uevents)
         self.rack.fault(11, "dead_gateway", "power")
         path = self.lab.path(11)

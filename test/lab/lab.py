@@ -166,7 +166,7 @@ class Lab:
             "probe": {"targets": ["http://connectivity.test/generate_204", "http://success.test/success.txt"],
                       "public_ip_url": "http://ip.test/", "interval": "2s", "timeout": "4s", "down_after": 2, "up_after": 1},
             "rotation": {"cooldown": "1s", "off_time": "300ms"},
-            "recovery": {"settle": {"route": "3s", "modem": "10s", "usb": "15s", "port_power": "20s", "hub_power": "25s"},
+            "recovery": {"settle": {"route": "3s", "modem": "10s", "usb": "8s", "port_power": "20s", "hub_power": "25s"},
                          "retry_after": "20s"},
         }
         for name, values in sections.items():
