@@ -65,12 +65,12 @@ class LadderTest(labtest.TestCase):
         self.assertEqual([step["action"] for step in incident["steps"]], ["mode_switch"])
         self.assertEqual(self.vm.run(f"cat /sys/bus/usb/devices/{self.lab.path(21)}/idProduct").out.strip(), "14dc")
         self.assert_serves(21)
-        self.record("shows its installation disk", began, incident, self.switching(21))
+        self.record("shows its installation disk", began, incident, self.switching(21, "usb"))
 
-    def switching(self, id):
-        """Seconds from the disk's end to the card's interface."""
+    def switching(self, id, subsystem):
+        """Seconds from the last end of what it was before (the disk, or the wwan0) to the card's interface."""
         events = [event for event in self.vm.uevents if f"/{self.lab.path(id)}" in event["DEVPATH"]]
-        gone = [event["seen"] for event in events if event["ACTION"] == "remove" and event.get("DEVTYPE") == "usb_device"][-1]
+        gone = [event["seen"] for event in events if event["ACTION"] == "remove" and event["SUBSYSTEM"] == subsystem][-1]
         added = [event["seen"] for event in events if event["ACTION"] == "add" and event["SUBSYSTEM"] == "net"][-1]
         return added - gone
 
@@ -85,7 +85,7 @@ class LadderTest(labtest.TestCase):
         self.assertEqual([step["action"] for step in incident["steps"]], ["usb_configuration"])
         self.assertEqual(self.vm.run(f"cat /sys/bus/usb/devices/{self.lab.path(21)}/bConfigurationValue").out.strip(), "2")
         self.assert_serves(21)
-        self.record("NCM configuration", began, incident, 0)
+        self.record("NCM configuration", began, incident, self.switching(21, "net"))
 
 
 if __name__ == "__main__":

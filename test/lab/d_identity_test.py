@@ -1,4 +1,5 @@
 """Which stick is where: a config for what is plugged in, and sticks that change places."""
+import re
 import unittest
 
 import labtest
@@ -8,17 +9,18 @@ class IdentityTest(labtest.TestCase):
     def test_01_init_serves_every_stick_unedited(self):
         self.daemon.stop()
         self.lab.plug_huawei(21)
-        after = len(self.vm.uevents)
         path = "/tmp/proposed.yaml"
         self.eventually(lambda: self.lab.interface(21), 10, "stick 21 has its interface")
         self.vm.run(f"rm -f {path}; donglectl init --id 0525:a4a2 --write --config {path}", 60)
-        self.daemon.start(self.vm.get(path).decode())
-        document = self.daemon.status()
-        self.assertEqual(len(document), len(self.lab.ids) + 1, sorted(document))
-        # The proposal asks the real Internet's servers; the simulated one has their names.
-        self.daemon.wait_online(sorted(document), 60)
-        for id in document:
-            self.assert_serves(id)
+        proposal = self.vm.get(path).decode()
+        self.daemon.start(proposal)
+        sticks = {self.lab.path(id): id for id in [*self.lab.ids, 21]}
+        places = {int(id): place for id, place in re.findall(r'- id: (\d+)\n\s*usb_path: "([^"]+)"', proposal)}
+        self.assertEqual(sorted(places.values()), sorted(sticks))
+        # It probes the real Internet's servers; the simulated one has their names.
+        self.daemon.wait_online(sorted(places), 60)
+        for id, place in places.items():
+            self.assertEqual(self.fetch(id), self.rack.modem(sticks[place])["public_ip"], place)
 
     def test_02_swapped_sticks_are_reported(self):
         self.serve(11, 12)
