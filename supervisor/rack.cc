@@ -230,21 +230,22 @@ void Rack::cut_power(DongleId id, const PowerPlan& plan, std::vector<DongleId> t
   Cut& mine = cuts_[id];
   mine.timer = std::make_unique<Timer>(loop_);
   mine.drain_until = UvLoop::now() + kDrainTime;
-  mine.told = std::move(told);
-  mine.go = [this, id, cut = std::move(cut), done = std::move(done)] {
-    cut([this, id, done](Result<std::string> outcome) {
-      end_cut(id, outcome.has_value(), outcome ? *outcome : outcome.error().message());
-      done(std::move(outcome));
-    });
-  };
-  if (!plan.allowed())
-    mine.go = [this, id, done, text = plan.obstacle] {
+  if (plan.allowed()) {
+    mine.told = std::move(told);
+    mine.go = [this, id, cut = std::move(cut), done = std::move(done)] {
+      cut([this, id, done](Result<std::string> outcome) {
+        end_cut(id, outcome.has_value(), outcome ? *outcome : outcome.error().message());
+        done(std::move(outcome));
+      });
+    };
+    for (DongleId one : mine.told)
+      members_.at(one)->on_power_cut(plan.kind == PowerPlan::Kind::Port ? Action::PortPower : Action::HubPower, reason);
+  } else {
+    mine.go = [this, id, done = std::move(done), text = plan.obstacle] {
       end_cut(id, false, text);
       done(fail(Errc::Refused, "{}", text));
     };
-  else
-    for (DongleId one : mine.told)
-      members_.at(one)->on_power_cut(plan.kind == PowerPlan::Kind::Port ? Action::PortPower : Action::HubPower, reason);
+  }
   drain(id);
 }
 
