@@ -115,7 +115,7 @@ Dongle::Dongle(DongleServices services, const Config& config, const DongleConfig
 }
 
 Dongle::~Dongle() {
-  services_.rack.remove(config_.id);
+  services_.rack.remove(config_.id, *this);
 }
 
 void Dongle::configure(const Config& config, const DongleConfig& dongle) {

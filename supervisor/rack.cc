@@ -65,7 +65,9 @@ void Rack::add(DongleId id, RackMember& member) {
   members_[id] = &member;
 }
 
-void Rack::remove(DongleId id) {
+void Rack::remove(DongleId id, const RackMember& member) {
+  auto it = members_.find(id);
+  if (it == members_.end() || it->second != &member) return;
   cancel(id);
   members_.erase(id);
   if (board_.remove(id)) tell_look_again();

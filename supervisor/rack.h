@@ -51,7 +51,8 @@ class Rack {
   void start();
   void configure(const Config& config);
   void add(DongleId id, RackMember& member);
-  void remove(DongleId id);
+  /// Does nothing if the number is another's already: a dongle may be configured again while the one before it leaves.
+  void remove(DongleId id, const RackMember& member);
   /// Gives up what is under way and switches every port on again; done then, or after three seconds.
   void shut_down(std::function<void()> done);
 

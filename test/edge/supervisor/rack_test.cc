@@ -57,5 +57,15 @@ TEST_F(RackTest, APlanThatIsNotAllowedAnyMoreIsAnsweredAndNobodyIsTold) {
   EXPECT_EQ(member_.backs, 0);
 }
 
+TEST_F(RackTest, WhoLeavesDoesNotTakeHisSuccessorAlong) {
+  Member successor;
+  rack_.add(k11, member_);
+  rack_.add(k11, successor);
+  rack_.remove(k11, member_);
+  EXPECT_EQ(rack_.power_status(k11)["usb_path"], "2-1.1");
+  rack_.remove(k11, successor);
+  EXPECT_TRUE(rack_.power_status(k11)["usb_path"].is_null());
+}
+
 }  // namespace
 }  // namespace dongle
