@@ -287,11 +287,16 @@ PowerPlan Rack::operator_plan(DongleId id) const {
 }
 
 void Rack::power(DongleId id, Power what, Done done) {
-  if (board_.running().contains(id)) return done(fail(Errc::Busy, "dongle {}: a recovery is under way", id));
   PowerPlan plan = operator_plan(id);
+  for (const auto& [other, running] : board_.running()) {
+    if (other == id) return done(fail(Errc::Busy, "dongle {}: a recovery is under way", id));
+    if (is_ladders(running.action) && !running.hub.empty() && running.hub == plan.hub)
+      return done(fail(Errc::Busy, "hub {} is busy: {} of dongle {}", plan.hub_name, to_string(running.action), other));
+  }
   const char* words = what == Power::On ? "on" : what == Power::Off ? "off" : "off and on again";
   begin(id, plan.kind == PowerPlan::Kind::Port ? Action::PortPower : Action::HubPower);
-  auto told = siblings(plan);
+  // "on" takes nothing from anybody.
+  auto told = what == Power::On ? std::vector<DongleId>() : siblings(plan);
   // Its own outage isn't its own failure either.
   if (what == Power::Cycle) told.push_back(id);
   cut_power(

@@ -96,8 +96,8 @@ class Rack {
   /// What `donglectl power` would switch and whom it would hurt.
   PowerPlan operator_plan(DongleId id) const;
   enum class Power { Off, On, Cycle };
-  /// Carries out operator_plan(). done: when the device has left the bus, or is back on it. Siblings are told as by
-  /// act().
+  /// Carries out operator_plan(). done: when the device has left the bus, or is back on it; Busy at once if the dongle
+  /// or its hub has an action under way. Siblings that lose power are told as by act().
   void power(DongleId id, Power what, Done done);
   /// The plan, the ports' facts, and what was learnt of them.
   Json power_status(DongleId id) const;

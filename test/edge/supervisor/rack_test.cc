@@ -15,7 +15,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr DongleId k11{11};
+constexpr DongleId k11{11}, k12{12};
 
 struct Member final : RackMember {
   DongleStanding standing() const override { return {k11, "2-1.1", true, "online"}; }
@@ -65,6 +65,24 @@ TEST_F(RackTest, WhoLeavesDoesNotTakeHisSuccessorAlong) {
   EXPECT_EQ(rack_.power_status(k11)["usb_path"], "2-1.1");
   rack_.remove(k11, successor);
   EXPECT_TRUE(rack_.power_status(k11)["usb_path"].is_null());
+}
+
+TEST_F(RackTest, AnOperatorWaitsForWhatIsUnderWayOnTheHub) {
+  Member sibling;
+  rack_.add(k11, member_);
+  rack_.add(k12, sibling);
+  Condition condition;
+  condition.hub = "2-1";
+  rack_.note(k12, condition);
+  rack_.begin(k12, Action::HubPower);
+  rack_.power(k11, Rack::Power::Cycle, keep_);
+  ASSERT_TRUE(outcome_ && !outcome_->has_value());
+  EXPECT_EQ(outcome_->error().code, Errc::Busy);
+  EXPECT_EQ(sibling.cuts, 0) << "whose cut is under way";
+  rack_.end(k12);
+  outcome_.reset();
+  rack_.power(k11, Rack::Power::Cycle, keep_);
+  EXPECT_FALSE(outcome_) << "under way";
 }
 
 }  // namespace
