@@ -77,6 +77,7 @@ void Rack::shut_down(std::function<void()> done) {
   tick_timer_.stop();
   look_again_timer_.stop();
   for (auto& [id, cut] : std::exchange(cuts_, {})) actions_.cancel(id);
+  operators_.clear();
   actions_.shut_down(kUndoPatience, std::move(done));
 }
 
@@ -273,6 +274,8 @@ void Rack::cancel(DongleId id) {
   actions_.cancel(id);
   end_cut(id, false, fmt::format("given up by dongle {}; the power comes back", id));
   end(id);
+  if (auto waiting = operators_.extract(id))
+    waiting.mapped()(fail(Errc::Cancelled, "dongle {} was removed meanwhile; the power comes back", id));
 }
 
 // --------------------------------------------------------------------------------------------------------- operator
@@ -295,6 +298,7 @@ void Rack::power(DongleId id, Power what, Done done) {
   }
   const char* words = what == Power::On ? "on" : what == Power::Off ? "off" : "off and on again";
   begin(id, plan.kind == PowerPlan::Kind::Port ? Action::PortPower : Action::HubPower);
+  operators_[id] = std::move(done);
   // "on" takes nothing from anybody.
   auto told = what == Power::On ? std::vector<DongleId>() : siblings(plan);
   // Its own outage isn't its own failure either.
@@ -308,9 +312,9 @@ void Rack::power(DongleId id, Power what, Done done) {
           case Power::Cycle: return actions_.power_cycle(id, plan, 1, std::move(then));
         }
       },
-      [this, id, done = std::move(done)](Result<std::string> outcome) {
+      [this, id](Result<std::string> outcome) {
         end(id);
-        done(std::move(outcome));
+        operators_.extract(id).mapped()(std::move(outcome));
       });
 }
 

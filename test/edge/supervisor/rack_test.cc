@@ -85,5 +85,13 @@ TEST_F(RackTest, AnOperatorWaitsForWhatIsUnderWayOnTheHub) {
   EXPECT_FALSE(outcome_) << "under way";
 }
 
+TEST_F(RackTest, AnOperatorIsAnsweredWhenTheDongleGoesMeanwhile) {
+  rack_.add(k11, member_);
+  rack_.power(k11, Rack::Power::Cycle, keep_);
+  rack_.remove(k11, member_);
+  ASSERT_TRUE(outcome_ && !outcome_->has_value());
+  EXPECT_EQ(outcome_->error().code, Errc::Cancelled);
+}
+
 }  // namespace
 }  // namespace dongle
