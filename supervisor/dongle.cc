@@ -852,6 +852,7 @@ void Dongle::start() {
   stopped_ = false;
   health_.reset();
   update_worker();
+  judge_absence();
   schedule_probe();
   note_state();
 }
