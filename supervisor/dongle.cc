@@ -815,6 +815,7 @@ void Dongle::on_power_back(bool ok, const std::string& detail) {
     // The power may never have gone: what it is like now is for the health to find out.
     ladder_.cancel();
     end_incident("interrupted");
+    finish_recovery("failed");
     judge_absence();
   }
   schedule_probe();
