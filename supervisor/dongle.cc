@@ -22,6 +22,9 @@ constexpr Millis kStopDrain = Seconds(0);
 constexpr Millis kFirstAddress = Seconds(20);
 // At a host's boot udev may load drivers long after the devices were enumerated (seen: 15 s on a slow machine).
 constexpr Millis kFirstInterface = Seconds(20);
+// A stick that boots again and again looks different each time; it is judged after this all the same. Above what one
+// that is pulled out and boots afresh may take.
+constexpr Millis kLongestAbsence = Seconds(40);
 Fault fault_of(UsbMode mode) {
   switch (mode) {
     case UsbMode::Missing: return Fault::StickMissing;
@@ -770,10 +773,16 @@ std::optional<Millis> Dongle::patience_with_bus() const {
 void Dongle::judge_absence() {
   auto patience = patience_with_bus();
   if (network_.present() || stopped_ || shutting_down_ || power_cut_ || !patience ||
-      (sight_.mode == UsbMode::Missing && !services_.rack.knows_port(usb_path())))
+      (sight_.mode == UsbMode::Missing && !services_.rack.knows_port(usb_path()))) {
+    absent_since_.reset();
     return absence_timer_.stop();
-  if (ladder_.state() != Ladder::State::Idle) return;
-  absence_timer_.start(*patience, [this] {
+  }
+  if (ladder_.state() != Ladder::State::Idle) return absent_since_.reset();
+  auto now = UvLoop::now();
+  if (!absent_since_) absent_since_ = now;
+  auto left = std::chrono::ceil<Millis>(*absent_since_ + kLongestAbsence - now);
+  absence_timer_.start(std::clamp(left, Millis{0}, *patience), [this] {
+    absent_since_.reset();
     if (network_.present() || ladder_.state() != Ladder::State::Idle) return;
     log_event(LogEvent::dongle_down, {{"dongle", config_.id}, {"reason", sight_.evidence}});
     if (!services_.incidents.ongoing(config_.id))
@@ -793,6 +802,7 @@ void Dongle::on_power_cut(Action action, const std::string& reason) {
   log_event(LogEvent::power_cut_shared, {{"dongle", config_.id}, {"reason", reason}});
   power_cut_ = true;
   absence_timer_.stop();
+  absent_since_.reset();
   give_up_action();
   rotation_.reset();
   if (actions_) actions_->cancel();
@@ -895,6 +905,7 @@ void Dongle::abandon() {
   give_up_action();
   power_cut_ = false;
   absence_timer_.stop();
+  absent_since_.reset();
   damper_timer_.stop();
   ladder_timer_.stop();
   probe_timer_.stop();

@@ -199,6 +199,7 @@ class Dongle final : private RackMember {
   bool asking_about_suspicion_ = false;
   std::optional<TimePoint> failing_since_;  ///< by the health
   std::optional<TimePoint> unable_since_;   ///< to probe, for want of a network or a worker
+  std::optional<TimePoint> absent_since_;   ///< by judge_absence()
   bool worker_missing_ = false;             ///< for longer than a probe may take
   TimePoint incident_began_{};
 
