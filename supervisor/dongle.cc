@@ -804,7 +804,7 @@ void Dongle::on_power_cut(Action action, const std::string& reason) {
   absence_timer_.stop();
   absent_since_.reset();
   give_up_action();
-  rotation_.reset();
+  give_up_rotation(reason);
   if (actions_) actions_->cancel();
   prober_.cancel();
   health_.reset();
@@ -911,7 +911,7 @@ void Dongle::abandon() {
   probe_timer_.stop();
   action_timer_.stop();
   prober_.cancel();
-  rotation_.reset();
+  give_up_rotation("it was stopped meanwhile");
   if (actions_) actions_->cancel();
   worker_missing_ = false;
   unable_since_.reset();
@@ -920,6 +920,14 @@ void Dongle::abandon() {
   finish_recovery("failed");
   for (auto& waiting : std::exchange(waiting_for_service_, {}))
     waiting(RequestError{"failed", "it was stopped meanwhile", {}});
+}
+
+void Dongle::give_up_rotation(const std::string& why) {
+  if (!std::exchange(rotation_, nullptr)) return;
+  Rotation::Report report;
+  report.outcome = Rotation::Outcome::ApiFailed;
+  report.detail = "given up: " + why;
+  std::exchange(rotation_done_, nullptr)(report);
 }
 
 /// A modem was left half way in an action, and can be asked to come back from it.
@@ -965,10 +973,11 @@ std::optional<RequestError> Dongle::rotate(Progress progress, std::function<void
   probe_timer_.stop();
   ladder_.cancel();  // a wait for the next try; the rotation is one
   schedule_ladder();
+  rotation_done_ = std::move(done);
   rotation_ = std::make_unique<Rotation>(
       services_.loop, *actions_, prober_, rotation_config_, public_ip_,
       Rotation::Hooks{[this] { worker_.drop_connections("rotation"); }, std::move(progress),
-                      [this, done = std::move(done)](const Rotation::Report& report) {
+                      [this](const Rotation::Report& report) {
                         log_event(LogEvent::rotation_done,
                                   {{"dongle", config_.id},
                                    {"outcome", to_string(report.outcome)},
@@ -991,7 +1000,7 @@ std::optional<RequestError> Dongle::rotate(Progress progress, std::function<void
                           open_incident("no way out after a rotation: " + report.detail, Fault::NoEgress, "");
                           start_ladder();
                         }
-                        done(report);
+                        std::exchange(rotation_done_, nullptr)(report);
                         note_state();
                         schedule_probe();
                       }});

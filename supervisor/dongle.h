@@ -128,6 +128,7 @@ class Dongle final : private RackMember {
   void act(Action action);
   void on_action_done(const Result<std::string>& outcome);
   void give_up_action();
+  void give_up_rotation(const std::string& why);
   void start_ladder();
   void judge_absence();
   void open_incident(const std::string& seen, Fault fault, const std::string& evidence);
@@ -175,6 +176,7 @@ class Dongle final : private RackMember {
   std::unique_ptr<HilinkClient> client_;
   std::unique_ptr<ModemActions> actions_;
   std::unique_ptr<Rotation> rotation_;
+  std::function<void(const Rotation::Report&)> rotation_done_;  ///< while there is a rotation
   std::optional<TimePoint> rotation_ended_;
 
   std::string found_usb_path_;  ///< of the last device, where none is configured
