@@ -12,6 +12,8 @@ namespace {
 constexpr Millis kTick = Seconds(5);
 // How often a hub's siblings are asked whether their connections have ended; workers report once a second.
 constexpr Millis kDrainLook{200};
+// A port that was left off is on again within a second, if its hub answers at all.
+constexpr Millis kUndoLook = Seconds(1);
 // How long the end of the process waits for ports that are to be on again; then the next start goes on with them.
 constexpr Millis kUndoPatience = Seconds(3);
 
@@ -179,6 +181,13 @@ void Rack::add_obstacles(DongleId id, Obstacles& obstacles) const {
   judge(Action::PortPower, plan_port_power(view(all), id));
   judge(Action::HubPower, plan_hub_power(view(all), id, recovery_.hub_power));
   board_.add_obstacles(id, recovery_.stages, obstacles, now);
+  // What the board takes for ended may still be put right: a port that an action has left off.
+  auto self = std::ranges::find(all, id, &DongleStanding::id);
+  if (self == all.end() || self->usb_path.empty() || !actions_.is_hub_busy(usb_parent(self->usb_path))) return;
+  for (Action action : kActions)
+    if (is_ladders(action))
+      obstacles.try_emplace(action, Obstacle{Obstacle::Kind::Later,
+                                             "the power of its hub's ports is still being put right", now + kUndoLook});
 }
 
 void Rack::begin(DongleId id, Action action) {
