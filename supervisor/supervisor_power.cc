@@ -30,7 +30,7 @@ struct Supervisor::PowerRequest {
   std::map<std::string, std::vector<DongleId>> waiting;  ///< by hub: one at a time on each, the hubs side by side
   std::map<DongleId, PowerPlan> plans;
   std::map<DongleId, Json> results;
-  std::map<std::string, std::vector<DongleId>> stopped;  ///< by hub: for the switching off that is under way
+  std::map<std::string, std::vector<DongleId>> stopped;   ///< by hub: for the switching off that is under way
   std::map<std::string, Result<std::string>> whole_hubs;  ///< done already for another dongle of the hub
 };
 
