@@ -1,6 +1,7 @@
 #include "supervisor/rack.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include <nlohmann/json.hpp>
 
@@ -244,6 +245,9 @@ void Rack::cut_power(DongleId id, const PowerPlan& plan, std::vector<DongleId> t
   mine.drain_until = UvLoop::now() + kDrainTime;
   if (plan.allowed()) {
     mine.told = std::move(told);
+    // What hangs open on a stick that is down will not come to an end by itself.
+    std::ranges::copy_if(mine.told, std::back_inserter(mine.draining),
+                         [this](DongleId one) { return members_.at(one)->standing().serves; });
     mine.go = [this, id, cut = std::move(cut), done = std::move(done)] {
       cut([this, id, done](Result<std::string> outcome) {
         end_cut(id, outcome.has_value(), outcome ? *outcome : outcome.error().message());
@@ -263,7 +267,7 @@ void Rack::cut_power(DongleId id, const PowerPlan& plan, std::vector<DongleId> t
 
 void Rack::drain(DongleId id) {
   Cut& mine = cuts_.at(id);
-  bool busy = std::ranges::any_of(mine.told, [this](DongleId other) {
+  bool busy = std::ranges::any_of(mine.draining, [this](DongleId other) {
     auto it = members_.find(other);
     return it != members_.end() && it->second->connections() > 0;
   });
