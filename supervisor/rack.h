@@ -106,7 +106,7 @@ class Rack {
   struct Cut {
     std::vector<DongleId> told;
     std::vector<DongleId> draining;  ///< of those: who served until then
-    std::unique_ptr<Timer> timer;  ///< while their connections drain
+    std::unique_ptr<Timer> timer;    ///< while their connections drain
     TimePoint drain_until{};
     std::function<void()> go;
   };
