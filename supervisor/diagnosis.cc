@@ -50,6 +50,9 @@ Diagnosis diagnose(const Evidence& seen) {
     return seen.probe_failure.empty() ? text : text + "; probes: " + seen.probe_failure;
   };
   if (!seen.interface_present) return without_interface(seen.usb);
+  // NCM makes a wwan0 that looks like a network device and never gets an address.
+  if (seen.usb.mode == UsbMode::WrongConfiguration && !seen.has_address)
+    return {Fault::WrongConfiguration, seen.usb.evidence, Stage::Usb};
   if (!seen.link_up) return {Fault::LinkDown, "the network device is down or has no carrier", Stage::Route};
   if (!seen.has_address) return {Fault::NoAddress, "the network device has no address", Stage::Route};
   if (!seen.routes_in_force) return {Fault::NoRoute, "our routes or rules are not in force", Stage::Route};

@@ -370,6 +370,7 @@ void Dongle::open_incident(const std::string& seen, Fault fault, const std::stri
 void Dongle::start_ladder() {
   auto now = UvLoop::now();
   if (!ladder_.enabled() || ladder_.state() != Ladder::State::Idle) return;
+  fault_ = Fault::None;
   follow(ladder_.down(now, damper_.admit_run(now)));
 }
 
@@ -484,6 +485,9 @@ void Dongle::diagnose_by(const Evidence& seen) {
                                          {"entry", diagnosis.entry ? to_string(*diagnosis.entry) : "none"},
                                          {"evidence", diagnosis.evidence}});
   if (recovery_progress_) recovery_progress_(std::string("diagnosis: ") + diagnosis.evidence);
+  // Whose failure it is depends on what everybody's is.
+  fault_ = diagnosis.fault;
+  services_.rack.note(config_.id, condition());
   ladder_.set_obstacles(obstacles());
   follow(ladder_.diagnosed(diagnosis, UvLoop::now()));
 }
@@ -701,8 +705,10 @@ void Dongle::note_state() {
 // --------------------------------------------------------------------------------------------- the rest of the rack
 
 DongleStanding Dongle::standing() const {
-  bool serves = state_ == DongleState::Online || state_ == DongleState::Rotating || state_ == DongleState::Starting ||
-                (state_ == DongleState::Degraded && health_.verdict() != Verdict::Down) || is_coming_up();
+  bool is_at_work = state_ == DongleState::Online || state_ == DongleState::Rotating ||
+                    state_ == DongleState::Starting || state_ == DongleState::Degraded;
+  bool is_well = health_.verdict() != Verdict::Down && ladder_.state() == Ladder::State::Idle;
+  bool serves = (is_at_work && is_well) || is_coming_up();
   return {config_.id, services_.rack.resolve(usb_path()), serves, to_string(state_)};
 }
 
@@ -711,10 +717,10 @@ Condition Dongle::condition() const {
   now.hub = sight_.hub;
   now.controller = sight_.controller;
   now.carrier = carrier_;
-  if (ladder_.state() != Ladder::State::Idle) now.fault = ladder_.diagnosis().fault;
+  if (ladder_.state() != Ladder::State::Idle) now.fault = fault_;
   using Kind = Condition::Kind;
   now.kind = [&] {
-    if (power_cut_) return Kind::Unknown;
+    if (power_cut_ || ladder_.has_joined()) return Kind::Unknown;
     switch (state_) {
       case DongleState::Stopped: return Kind::Stopped;
       case DongleState::Starting:
@@ -769,10 +775,15 @@ std::optional<Millis> Dongle::patience_with_bus() const {
   std::unreachable();
 }
 
-// Without a network device nothing can be probed; what is seen on the bus tells whether that is a failure.
+// A wwan0 of the wrong configuration is none, as long as it has no address.
+bool Dongle::has_network_card() const {
+  return network_.present() && (sight_.mode != UsbMode::WrongConfiguration || network_.has_address());
+}
+
+// Without a network card nothing can be probed; what is seen on the bus tells whether that is a failure.
 void Dongle::judge_absence() {
   auto patience = patience_with_bus();
-  if (network_.present() || stopped_ || shutting_down_ || power_cut_ || !patience ||
+  if (has_network_card() || stopped_ || shutting_down_ || power_cut_ || !patience ||
       (sight_.mode == UsbMode::Missing && !services_.rack.knows_port(usb_path()))) {
     absent_since_.reset();
     return absence_timer_.stop();
@@ -783,7 +794,7 @@ void Dongle::judge_absence() {
   auto left = std::chrono::ceil<Millis>(*absent_since_ + kLongestAbsence - now);
   absence_timer_.start(std::clamp(left, Millis{0}, *patience), [this] {
     absent_since_.reset();
-    if (network_.present() || ladder_.state() != Ladder::State::Idle) return;
+    if (has_network_card() || ladder_.state() != Ladder::State::Idle) return;
     log_event(LogEvent::dongle_down, {{"dongle", config_.id}, {"reason", sight_.evidence}});
     if (!services_.incidents.ongoing(config_.id))
       open_incident("there is no network device", fault_of(sight_.mode), sight_.evidence);
@@ -794,6 +805,7 @@ void Dongle::judge_absence() {
 }
 
 void Dongle::look_again() {
+  if (ladder_.state() != Ladder::State::Held) return;
   follow(ladder_.look_again(UvLoop::now()));
 }
 
@@ -1022,6 +1034,7 @@ std::optional<RequestError> Dongle::recover(std::optional<Stage> from, Progress 
           "nothing to mend: traffic flows; name a stage with --from to run it all the same"});
     return std::nullopt;
   }
+  if (ladder_.state() == Ladder::State::Idle) fault_ = Fault::None;
   recovery_done_ = std::move(done);
   recovery_progress_ = std::move(progress);
   follow(ladder_.recover(from, UvLoop::now()));

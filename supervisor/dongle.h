@@ -130,6 +130,7 @@ class Dongle final : private RackMember {
   void give_up_action();
   void give_up_rotation(const std::string& why);
   void start_ladder();
+  bool has_network_card() const;
   void judge_absence();
   void open_incident(const std::string& seen, Fault fault, const std::string& evidence);
   void ask_identity();
@@ -182,6 +183,7 @@ class Dongle final : private RackMember {
   std::string found_usb_path_;  ///< of the last device, where none is configured
   UsbSight sight_;
   std::string carrier_;             ///< as the modem last named it; empty: not known
+  Fault fault_ = Fault::None;       ///< as the last diagnosis of this outage found
   std::optional<Action> acting_;    ///< the action under way, of this dongle's own ladder
   int power_cycles_ = 0;            ///< since traffic last flowed
   bool power_cut_ = false;          ///< on somebody else's behalf

@@ -56,6 +56,9 @@ void Rack::start() {
   actions_.undo_pending();
   tick_timer_.repeat(kTick, [this] {
     if (board_.tick(UvLoop::now())) tell_look_again();
+    bool all_known =
+        std::ranges::all_of(hubs_seen_, [this](const auto& hub) { return actions_.hub_facts().contains(hub); });
+    if (!all_known) actions_.refresh_hub_facts([this] { tell_look_again(); });
   });
 }
 

@@ -1,9 +1,9 @@
 """What a QEMU hub says of its power switching, changed while it runs.
 
 QEMU's hubs either switch each port singly and say so, or switch nothing and say so. Racks have others: hubs that say they
-switch and don't, and hubs whose ports go off together. Both are a hub of the second kind with another word in its
-descriptor: the word is in a constant of the program, and is changed in the memory of this one process. The rest, that the
-ports of a ganged hub lose power together, the laboratory does by pulling sticks.
+switch and don't, and hubs that say that their ports go off together. To a host that only asks, both are a hub of the second
+kind with another word in its descriptor: the word is in a constant of the program, and is changed in the memory of this one
+process.
 """
 import re
 

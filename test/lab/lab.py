@@ -100,7 +100,7 @@ class Lab:
         self.came = {}                      # id -> when it was last put on the bus, by time.monotonic()
         self._played = {}                   # id -> HuaweiStick on the bus
         self._taps = {}
-        self._odd_word, self._odd_powered = hub_lies.NONE, set()
+        self._odd_word = hub_lies.NONE
         self.odd_switched = 0               # how often a port of the odd hub was switched off
         self._on_bus = set()                # the ids that the bus has at the moment, as QEMU sees it
         self._moved = threading.Condition()
@@ -172,7 +172,7 @@ class Lab:
         for name, values in sections.items():
             settings[name] = settings.get(name, {}) | values if isinstance(values, dict) else values
         settings["dongles"] = [{"id": id, "usb_path": self.path(id), "address": "dhcp",
-                                "modem": {"type": "hilink", "url": f"http://192.168.{id}.1"}} for id in ids or self.ids]
+                                "modem": {"type": "hilink"}} for id in ids or self.ids]
         return json.dumps(settings, indent=1)
 
     # --- sticks ---------------------------------------------------------------------------------------------
@@ -198,9 +198,8 @@ class Lab:
         self.plug(id, port or HUAWEI_PORTS[id])
 
     def hub_says(self, word):
-        """Makes the odd hub, which has to be empty, say hub_lies.NONE, SINGLY (and keep the power on) or GANGED (and cut it
-        when the last port is switched off)."""
-        self._odd_word, self._odd_powered = word, set()
+        """Makes the odd hub, which has to be empty, say hub_lies.NONE, SINGLY or GANGED. It keeps the power on all the same."""
+        self._odd_word = word
         self.machine.replug_hub(ODD_HUB, word)
 
     def is_on_bus(self, id):
@@ -282,11 +281,8 @@ class Lab:
     def _on_port_power(self, hub, number, on):
         port = f"{hub.port}.{number}"
         if hub is ODD_HUB:
-            self.odd_switched += not on
-            (self._odd_powered.add if on else self._odd_powered.discard)(number)
-            if self._odd_word != hub_lies.GANGED or (not on and self._odd_powered):
-                return
-            port = hub.port         # all of them, with the last that goes off and the first that comes back
+            self.odd_switched += not on     # and no power goes
+            return
         for id, where in self.ports.items():
             if where == port or where.startswith(port + "."):
                 self.rack.fault(id, "power_back" if on else "power_cut")

@@ -80,6 +80,11 @@ class TestCase(unittest.TestCase):
         """A request through the dongle leaves by its own modem."""
         self.assertEqual(self.fetch(id), self.rack.modem(id)["public_ip"])
 
+    def wait_incident(self, id, timeout):
+        """The dongle's last incident, once it has ended."""
+        return self.eventually(lambda: (incident := self.daemon.last_incident(id)) and incident["outcome"] != "ongoing" and incident,
+                               timeout, f"an incident of dongle {id} has ended")
+
     def start_transfer(self, id, rate=20000):
         """A download through the dongle that takes minutes; wait() on the result for its end."""
         return self.vm.start(f"curl -sS -o /dev/null -x socks5h://127.0.0.1:{10000 + id} http://download.test/slow/100000000/{rate}", 300)
@@ -96,6 +101,12 @@ class TestCase(unittest.TestCase):
                 self.fail(f"not within {seconds} s: {what}")
             time.sleep(0.1)
         return answer
+
+    def enumeration(self, id):
+        """Seconds from being put on the bus to the interface."""
+        added = [event["seen"] for event in self.vm.uevents if event["ACTION"] == "add" and event["SUBSYSTEM"] == "net"
+                 and f"/{self.lab.path(id)}/" in event["DEVPATH"]]
+        return max(0.0, added[-1] - self.lab.came[id])
 
     # --- failures -------------------------------------------------------------------------------------------
 

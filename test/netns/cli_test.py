@@ -66,7 +66,7 @@ class Cli(testrack.TestCase):
         self.assert_fails(self.ctl("rotate", 99), 5, "99")
         self.assert_fails(self.ctl("stop", 99), 5, "99")
         self.assert_fails(self.ctl("tail", 99), 5, "99")
-        self.assert_fails(self.ctl("power", "status", 11), 1, "not in this version")
+        self.assert_fails(self.ctl("power", "cycle", 11), 1, "USB port")
 
     def test_a_daemon_that_is_not_there(self):
         done = subprocess.run([testrack.BIN + "/donglectl", "--socket", self.folder + "/nowhere.sock", "status"], capture_output=True, text=True)

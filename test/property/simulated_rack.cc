@@ -8,6 +8,10 @@
 namespace dongle {
 namespace {
 
+// Outages a minute apart are no flaps: ten of them, and two that come before flapping is recognised. What isn't damped
+// at all makes thirty.
+constexpr std::size_t kMaxRuns = 12, kMaxChanges = 2 * kMaxRuns;
+
 using std::chrono::hours;
 using std::chrono::minutes;
 
@@ -538,9 +542,10 @@ void SimulatedRack::settle(Stick& stick) {
   if (shown != stick.shown_up) {
     stick.shown_up = shown;
     stick.changes.push_back(now_);
-    if (stick.changes.size() > 6 && now_ - stick.changes[stick.changes.size() - 7] < minutes(10))
-      broken(fmt::format("dongle {} was reported seven times in ten minutes", stick.id));
-    if (stick.changes.size() > 16) stick.changes.pop_front();
+    if (stick.changes.size() > kMaxChanges &&
+        now_ - stick.changes[stick.changes.size() - 1 - kMaxChanges] < minutes(10))
+      broken(fmt::format("dongle {} was reported more than {} times in ten minutes", stick.id, kMaxChanges));
+    if (stick.changes.size() > 2 * kMaxChanges) stick.changes.pop_front();
   }
   check_ends(stick);
   tell_board(stick);
@@ -710,9 +715,9 @@ void SimulatedRack::check_ends(Stick& stick) {
   // Ten actions, each with its deadline, its boot and its settling.
   if (now_ - stick.busy_since > hours(1))
     broken(fmt::format("dongle {}: its ladder has been busy for an hour", stick.id));
-  if (stick.runs.size() > 3 && stick.runs.back() - stick.runs[stick.runs.size() - 4] < minutes(10))
-    broken(fmt::format("dongle {}: four runs of the ladder in ten minutes", stick.id));
-  while (stick.runs.size() > 8) stick.runs.pop_front();
+  if (stick.runs.size() > kMaxRuns && stick.runs.back() - stick.runs[stick.runs.size() - 1 - kMaxRuns] < minutes(10))
+    broken(fmt::format("dongle {}: more than {} runs of the ladder in ten minutes", stick.id, kMaxRuns));
+  while (stick.runs.size() > 2 * kMaxRuns) stick.runs.pop_front();
 }
 
 bool SimulatedRack::can_be_mended(const Stick& stick) const {

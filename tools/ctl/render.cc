@@ -248,7 +248,7 @@ std::string render_power(const Json& result, const Style& style) {
       power = off ? "off" : known ? "on" : power;
       if (member(p, "effective").is_boolean()) effective = json_bool(p, "effective") ? "yes" : "no";
     }
-    if (json_string(d, "scope") == "hub") ports = "the whole hub: " + or_dash(ports);
+    if (json_string(d, "scope") == "hub" && !ports.empty()) ports = "the whole hub: " + ports;
     std::string obstacle = text_of(d, "obstacle");
     table.add({{text_of(d, "id")},
                {ports},

@@ -48,6 +48,14 @@ TEST(Diagnosis, FindsTheFaultAndWhereToEnter) {
          e.usb.mode = UsbMode::WrongConfiguration;
        },
        Fault::WrongConfiguration, Stage::Usb},
+      {"NCM, whose wwan0 has no address",
+       [](Evidence& e) {
+         e.has_address = false;
+         e.usb.mode = UsbMode::WrongConfiguration;
+       },
+       Fault::WrongConfiguration, Stage::Usb},
+      {"NCM that works as a card", [](Evidence& e) { e.usb.mode = UsbMode::WrongConfiguration; }, Fault::NoEgress,
+       Stage::Modem},
       {"on the bus, but no device",
        [](Evidence& e) {
          e.interface_present = false;
