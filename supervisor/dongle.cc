@@ -707,7 +707,9 @@ void Dongle::note_state() {
 DongleStanding Dongle::standing() const {
   bool is_at_work = state_ == DongleState::Online || state_ == DongleState::Rotating ||
                     state_ == DongleState::Starting || state_ == DongleState::Degraded;
-  bool is_well = health_.verdict() != Verdict::Down && ladder_.state() == Ladder::State::Idle;
+  // Traffic flows also where an operator's run on a healthy stick waits for its turn.
+  bool is_well = health_.verdict() == Verdict::Up ||
+                 (health_.verdict() != Verdict::Down && ladder_.state() == Ladder::State::Idle);
   bool serves = (is_at_work && is_well) || is_coming_up();
   return {config_.id, services_.rack.resolve(usb_path()), serves, to_string(state_)};
 }
