@@ -123,6 +123,12 @@ Dongle::~Dongle() {
 
 void Dongle::configure(const Config& config, const DongleConfig& dongle) {
   if (!(config.probe == probe_config_)) health_ = Health(health_policy(config.probe));
+  if (dongle.usb_path != config_.usb_path) {
+    // Another port is another stick: what is under way is the old one's.
+    give_up_action();
+    ladder_.cancel();
+    end_incident("interrupted");
+  }
   config_ = dongle;
   proxy_ = config.proxy;
   probe_config_ = config.probe;
@@ -467,6 +473,8 @@ void Dongle::follow(const Decision& decision) {
       finish_recovery("no_service");
       break;
   }
+  // Somebody else's action, or a change of the settings, has ended the run that an operator waits for.
+  if (recovery_done_ && ladder_.state() == Ladder::State::Idle) finish_recovery("failed");
   schedule_ladder();
   schedule_probe();
   note_state();

@@ -76,6 +76,10 @@ class Planner {
       return refuse(fmt::format("hub {} switches all its ports together, and another hub hangs on port {}",
                                 plan_.hub_name, chained.front().port));
     }
+    if (switching_ == PowerSwitching::Ganged && off_on_purpose_) {
+      plan_.cuts.clear();
+      return refuse(fmt::format("an operator has switched hub {} off", plan_.hub_name));
+    }
     bool own_is_cut = std::ranges::any_of(plan_.cuts, [this](const PortCut& c) { return c.port == own_; });
     if (!own_is_cut) {
       plan_.cuts.clear();
@@ -161,6 +165,8 @@ class Planner {
       PortCut cut = cut_of(port);
       if (has_hub_behind(cut))
         chained.push_back(cut.port);
+      else if (rules_.policy && is_off_on_purpose(port))
+        off_on_purpose_ = true;
       else
         plan_.cuts.push_back(cut);
     };
@@ -170,6 +176,12 @@ class Planner {
       for (int port = 1; port <= view_.tree.find(own_.hub)->port_count; ++port) take(port);
     }
     return chained;
+  }
+
+  bool is_off_on_purpose(int port) const {
+    std::string path = usb_child(own_.hub, port);
+    auto is_it = [&](const DongleStanding& d) { return d.usb_path == path && d.is_powered_off; };
+    return std::ranges::any_of(view_.dongles, is_it);
   }
 
   void note_bystanders() {
@@ -229,6 +241,7 @@ class Planner {
   const PowerView& view_;
   DongleId id_;
   Rules rules_;
+  bool off_on_purpose_ = false;
   PowerPlan plan_;
   PortRef own_;
   HubIdentity identity_;

@@ -27,6 +27,8 @@ struct DongleStanding {
   /// cap: nothing passes, and nothing that a person has to do is lost by a boot).
   bool serves = false;
   std::string state;  ///< the state's name, for the texts
+  /// An operator has switched its power off: a ladder's plan leaves its port off.
+  bool is_powered_off = false;
 };
 
 /// What a plan is made from. References are used during the call only.

@@ -11,6 +11,8 @@ namespace dongle {
 namespace {
 
 constexpr Millis kTick = Seconds(5);
+// A hub that said nothing is asked again after this.
+constexpr Millis kAskHubsAgain = Seconds(30);
 // How often a hub's siblings are asked whether their connections have ended; workers report once a second.
 constexpr Millis kDrainLook{200};
 // A port that was left off is on again within a second, if its hub answers at all.
@@ -58,7 +60,9 @@ void Rack::start() {
     if (board_.tick(UvLoop::now())) tell_look_again();
     bool all_known =
         std::ranges::all_of(hubs_seen_, [this](const auto& hub) { return actions_.hub_facts().contains(hub); });
-    if (!all_known) actions_.refresh_hub_facts([this] { tell_look_again(); });
+    if (all_known || UvLoop::now() < ask_hubs_at_) return;
+    ask_hubs_at_ = UvLoop::now() + kAskHubsAgain;
+    actions_.refresh_hub_facts([this] { tell_look_again(); });
   });
 }
 
@@ -160,7 +164,10 @@ std::string Rack::shared_failure(DongleId id) const {
 
 std::vector<DongleStanding> Rack::standings() const {
   std::vector<DongleStanding> all;
-  for (const auto& [id, member] : members_) all.push_back(member->standing());
+  for (const auto& [id, member] : members_) {
+    all.push_back(member->standing());
+    all.back().is_powered_off = powered_off_.contains(id);
+  }
   return all;
 }
 
@@ -346,7 +353,8 @@ Json Rack::power_status(DongleId id) const {
     if (auto hub = actions_.hub_facts().find(cut.port.hub); hub != actions_.hub_facts().end()) {
       if (auto it = hub->second.ports.find(cut.port.port); it != hub->second.ports.end()) facts = it->second;
       const PowerLesson* lesson =
-          actions_.memory().find({cut.port.hub, hub->second.vendor, hub->second.product}, cut.port.port, wall_now);
+          actions_.memory().find({cut.port.hub, hub->second.vendor, hub->second.product},
+                                 plan.kind == PowerPlan::Kind::Hub ? HubMemory::kWholeHub : cut.port.port, wall_now);
       port["effective"] = lesson ? Json(lesson->effective) : Json();
     }
     port["powered"] = known(facts.powered);

@@ -95,6 +95,8 @@ class Rack {
   void refresh_hub_facts(std::function<void()> done);
   /// What `donglectl power` would switch and whom it would hurt.
   PowerPlan operator_plan(DongleId id) const;
+  /// Whose power an operator has switched off; no ladder switches it on in passing.
+  void set_powered_off(std::set<DongleId> ids) { powered_off_ = std::move(ids); }
   enum class Power { Off, On, Cycle };
   /// Carries out operator_plan(). done: when the device has left the bus, or is back on it; Busy at once if the dongle
   /// or its hub has an action under way. Siblings that lose power are told as by act().
@@ -135,6 +137,8 @@ class Rack {
   std::map<DongleId, Done> operators_;  ///< who waits for power(): they are answered also when the dongle goes
   std::set<std::string> hubs_seen_;
   std::set<std::string> seen_ports_;  ///< where a device was since the start; as many as the buses have ports
+  std::set<DongleId> powered_off_;
+  TimePoint ask_hubs_at_{};
   std::function<void()> on_change_;
   Timer look_again_timer_;
   Timer tick_timer_;

@@ -289,6 +289,8 @@ void Supervisor::save_stopped() {
   for (const auto& [id, dongle] : dongles_)
     if (dongle->state() == DongleState::Stopped) ids.push_back(id.value);
   Json powered_off = Json::array();
+  std::erase_if(powered_off_, [this](DongleId id) { return !dongles_.contains(id); });
+  rack_->set_powered_off(powered_off_);
   for (DongleId id : powered_off_) powered_off.push_back(id.value);
   stopped_file_->write({{"stopped", ids}, {"powered_off", powered_off}});
 }
@@ -303,6 +305,7 @@ std::set<DongleId> Supervisor::load_stopped() {
     return ids;
   };
   powered_off_ = read("powered_off");
+  rack_->set_powered_off(powered_off_);
   return read("stopped");
 }
 

@@ -147,6 +147,8 @@ void UsbPowerJob::on_returned(bool returned) {
   std::string sofar = story_.empty() ? "" : story_ + ", ";
   if (!returned) {
     auto took = seconds_text(since(on_));
+    // Who wanted the power on has it; whether a stick is there is for its ladder to say.
+    if (goal_ == Goal::On) return finish(fmt::format("on, but nothing came back within {}", took));
     return fail_with({Errc::Refused, 0, fmt::format("{}on again, but nothing came back within {}", sofar, took)});
   }
   const UsbDevice* device = context_.tree().find(plan_.device_path);
