@@ -9,7 +9,7 @@ namespace dongle {
 inline bool run_until(UvLoop& loop, const std::function<bool()>& condition) {
   bool late = false;
   Timer guard(loop);
-  guard.start(Millis{2000}, [&late] { late = true; });
+  guard.start(Millis{10'000}, [&late] { late = true; });
   // Looked at before each wait: a timer may be all that had to happen.
   UvHandle<uv_prepare_t> prepare;
   uv_prepare_init(loop.raw(), prepare.get());

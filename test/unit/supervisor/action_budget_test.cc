@@ -91,9 +91,10 @@ TEST_F(ActionBudgetTest, WhatCannotBeReadIsLeftOut) {
 }
 
 TEST_F(ActionBudgetTest, ItsTableHasABound) {
-  for (unsigned i = 0; i < 20'000; ++i) budget.spend(id, Action::HubPower, "hub" + std::to_string(i), now + Millis(i));
+  constexpr unsigned kMany = ActionBudget::kMaxAccounts + 100;
+  for (unsigned i = 0; i < kMany; ++i) budget.spend(id, Action::HubPower, "hub" + std::to_string(i), now + Millis(i));
   EXPECT_LE(budget.accounts(), ActionBudget::kMaxAccounts);
-  EXPECT_TRUE(budget.refuse(id, Action::HubPower, "hub19999", now + Seconds(20))) << "the newest are kept";
+  EXPECT_TRUE(budget.refuse(id, Action::HubPower, "hub" + std::to_string(kMany - 1), now + Seconds(20))) << "the newest are kept";
 }
 
 }  // namespace

@@ -52,6 +52,7 @@ TEST(Diagnosis, FindsTheFaultAndWhereToEnter) {
        [](Evidence& e) {
          e.has_address = false;
          e.usb.mode = UsbMode::WrongConfiguration;
+         e.usb.evidence = "1-4.2 is 12d1:155e, configuration 1 of 2";
        },
        Fault::WrongConfiguration, Stage::Usb},
       {"NCM that works as a card", [](Evidence& e) { e.usb.mode = UsbMode::WrongConfiguration; }, Fault::NoEgress,

@@ -37,7 +37,7 @@ TEST(CommandLine, KnowsEveryVerb) {
       {{"config", "schema"}, Verb::ConfigSchema},
       {{"init"}, Verb::Init},
       {{"hotplug", "11"}, Verb::Hotplug},
-      {{"power", "cycle", "11"}, Verb::NotYet},
+      {{"power", "cycle", "11"}, Verb::Power},
       {{"doctor", "--fix"}, Verb::NotYet},
       {{"analyze", "2025-08-20 14:30"}, Verb::NotYet},
   };
