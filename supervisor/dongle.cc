@@ -22,6 +22,9 @@ constexpr Millis kStopDrain = Seconds(0);
 constexpr Millis kFirstAddress = Seconds(20);
 // At a host's boot udev may load drivers long after the devices were enumerated (seen: 15 s on a slow machine).
 constexpr Millis kFirstInterface = Seconds(20);
+// A stick that boots again and again looks different each time; it is judged after this all the same. Above what one
+// that is pulled out and boots afresh may take.
+constexpr Millis kLongestAbsence = Seconds(40);
 Fault fault_of(UsbMode mode) {
   switch (mode) {
     case UsbMode::Missing: return Fault::StickMissing;
@@ -115,7 +118,7 @@ Dongle::Dongle(DongleServices services, const Config& config, const DongleConfig
 }
 
 Dongle::~Dongle() {
-  services_.rack.remove(config_.id);
+  services_.rack.remove(config_.id, *this);
 }
 
 void Dongle::configure(const Config& config, const DongleConfig& dongle) {
@@ -704,7 +707,9 @@ void Dongle::note_state() {
 DongleStanding Dongle::standing() const {
   bool is_at_work = state_ == DongleState::Online || state_ == DongleState::Rotating ||
                     state_ == DongleState::Starting || state_ == DongleState::Degraded;
-  bool is_well = health_.verdict() != Verdict::Down && ladder_.state() == Ladder::State::Idle;
+  // Traffic flows also where an operator's run on a healthy stick waits for its turn.
+  bool is_well = health_.verdict() == Verdict::Up ||
+                 (health_.verdict() != Verdict::Down && ladder_.state() == Ladder::State::Idle);
   bool serves = (is_at_work && is_well) || is_coming_up();
   return {config_.id, services_.rack.resolve(usb_path()), serves, to_string(state_)};
 }
@@ -781,10 +786,16 @@ bool Dongle::has_network_card() const {
 void Dongle::judge_absence() {
   auto patience = patience_with_bus();
   if (has_network_card() || stopped_ || shutting_down_ || power_cut_ || !patience ||
-      (sight_.mode == UsbMode::Missing && !services_.rack.knows_port(usb_path())))
+      (sight_.mode == UsbMode::Missing && !services_.rack.knows_port(usb_path()))) {
+    absent_since_.reset();
     return absence_timer_.stop();
-  if (ladder_.state() != Ladder::State::Idle) return;
-  absence_timer_.start(*patience, [this] {
+  }
+  if (ladder_.state() != Ladder::State::Idle) return absent_since_.reset();
+  auto now = UvLoop::now();
+  if (!absent_since_) absent_since_ = now;
+  auto left = std::chrono::ceil<Millis>(*absent_since_ + kLongestAbsence - now);
+  absence_timer_.start(std::clamp(left, Millis{0}, *patience), [this] {
+    absent_since_.reset();
     if (has_network_card() || ladder_.state() != Ladder::State::Idle) return;
     log_event(LogEvent::dongle_down, {{"dongle", config_.id}, {"reason", sight_.evidence}});
     if (!services_.incidents.ongoing(config_.id))
@@ -805,8 +816,9 @@ void Dongle::on_power_cut(Action action, const std::string& reason) {
   log_event(LogEvent::power_cut_shared, {{"dongle", config_.id}, {"reason", reason}});
   power_cut_ = true;
   absence_timer_.stop();
+  absent_since_.reset();
   give_up_action();
-  rotation_.reset();
+  give_up_rotation(reason);
   if (actions_) actions_->cancel();
   prober_.cancel();
   health_.reset();
@@ -827,6 +839,7 @@ void Dongle::on_power_back(bool ok, const std::string& detail) {
     // The power may never have gone: what it is like now is for the health to find out.
     ladder_.cancel();
     end_incident("interrupted");
+    finish_recovery("failed");
     judge_absence();
   }
   schedule_probe();
@@ -864,6 +877,7 @@ void Dongle::start() {
   stopped_ = false;
   health_.reset();
   update_worker();
+  judge_absence();
   schedule_probe();
   note_state();
 }
@@ -905,12 +919,13 @@ void Dongle::abandon() {
   give_up_action();
   power_cut_ = false;
   absence_timer_.stop();
+  absent_since_.reset();
   damper_timer_.stop();
   ladder_timer_.stop();
   probe_timer_.stop();
   action_timer_.stop();
   prober_.cancel();
-  rotation_.reset();
+  give_up_rotation("it was stopped meanwhile");
   if (actions_) actions_->cancel();
   worker_missing_ = false;
   unable_since_.reset();
@@ -919,6 +934,14 @@ void Dongle::abandon() {
   finish_recovery("failed");
   for (auto& waiting : std::exchange(waiting_for_service_, {}))
     waiting(RequestError{"failed", "it was stopped meanwhile", {}});
+}
+
+void Dongle::give_up_rotation(const std::string& why) {
+  if (!std::exchange(rotation_, nullptr)) return;
+  Rotation::Report report;
+  report.outcome = Rotation::Outcome::ApiFailed;
+  report.detail = "given up: " + why;
+  std::exchange(rotation_done_, nullptr)(report);
 }
 
 /// A modem was left half way in an action, and can be asked to come back from it.
@@ -964,10 +987,11 @@ std::optional<RequestError> Dongle::rotate(Progress progress, std::function<void
   probe_timer_.stop();
   ladder_.cancel();  // a wait for the next try; the rotation is one
   schedule_ladder();
+  rotation_done_ = std::move(done);
   rotation_ = std::make_unique<Rotation>(
       services_.loop, *actions_, prober_, rotation_config_, public_ip_,
       Rotation::Hooks{[this] { worker_.drop_connections("rotation"); }, std::move(progress),
-                      [this, done = std::move(done)](const Rotation::Report& report) {
+                      [this](const Rotation::Report& report) {
                         log_event(LogEvent::rotation_done,
                                   {{"dongle", config_.id},
                                    {"outcome", to_string(report.outcome)},
@@ -990,7 +1014,7 @@ std::optional<RequestError> Dongle::rotate(Progress progress, std::function<void
                           open_incident("no way out after a rotation: " + report.detail, Fault::NoEgress, "");
                           start_ladder();
                         }
-                        done(report);
+                        std::exchange(rotation_done_, nullptr)(report);
                         note_state();
                         schedule_probe();
                       }});

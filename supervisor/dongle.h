@@ -128,6 +128,7 @@ class Dongle final : private RackMember {
   void act(Action action);
   void on_action_done(const Result<std::string>& outcome);
   void give_up_action();
+  void give_up_rotation(const std::string& why);
   void start_ladder();
   bool has_network_card() const;
   void judge_absence();
@@ -176,6 +177,7 @@ class Dongle final : private RackMember {
   std::unique_ptr<HilinkClient> client_;
   std::unique_ptr<ModemActions> actions_;
   std::unique_ptr<Rotation> rotation_;
+  std::function<void(const Rotation::Report&)> rotation_done_;  ///< while there is a rotation
   std::optional<TimePoint> rotation_ended_;
 
   std::string found_usb_path_;  ///< of the last device, where none is configured
@@ -201,6 +203,7 @@ class Dongle final : private RackMember {
   bool asking_about_suspicion_ = false;
   std::optional<TimePoint> failing_since_;  ///< by the health
   std::optional<TimePoint> unable_since_;   ///< to probe, for want of a network or a worker
+  std::optional<TimePoint> absent_since_;   ///< by judge_absence()
   bool worker_missing_ = false;             ///< for longer than a probe may take
   TimePoint incident_began_{};
 

@@ -1,6 +1,7 @@
 #include "supervisor/rack.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include <nlohmann/json.hpp>
 
@@ -12,6 +13,8 @@ namespace {
 constexpr Millis kTick = Seconds(5);
 // How often a hub's siblings are asked whether their connections have ended; workers report once a second.
 constexpr Millis kDrainLook{200};
+// A port that was left off is on again within a second, if its hub answers at all.
+constexpr Millis kUndoLook = Seconds(1);
 // How long the end of the process waits for ports that are to be on again; then the next start goes on with them.
 constexpr Millis kUndoPatience = Seconds(3);
 
@@ -68,7 +71,9 @@ void Rack::add(DongleId id, RackMember& member) {
   members_[id] = &member;
 }
 
-void Rack::remove(DongleId id) {
+void Rack::remove(DongleId id, const RackMember& member) {
+  auto it = members_.find(id);
+  if (it == members_.end() || it->second != &member) return;
   cancel(id);
   members_.erase(id);
   if (board_.remove(id)) tell_look_again();
@@ -78,6 +83,7 @@ void Rack::shut_down(std::function<void()> done) {
   tick_timer_.stop();
   look_again_timer_.stop();
   for (auto& [id, cut] : std::exchange(cuts_, {})) actions_.cancel(id);
+  operators_.clear();
   actions_.shut_down(kUndoPatience, std::move(done));
 }
 
@@ -179,6 +185,13 @@ void Rack::add_obstacles(DongleId id, Obstacles& obstacles) const {
   judge(Action::PortPower, plan_port_power(view(all), id));
   judge(Action::HubPower, plan_hub_power(view(all), id, recovery_.hub_power));
   board_.add_obstacles(id, recovery_.stages, obstacles, now);
+  // What the board takes for ended may still be put right: a port that an action has left off.
+  auto self = std::ranges::find(all, id, &DongleStanding::id);
+  if (self == all.end() || self->usb_path.empty() || !actions_.is_hub_busy(usb_parent(self->usb_path))) return;
+  for (Action action : kActions)
+    if (is_ladders(action))
+      obstacles.try_emplace(action, Obstacle{Obstacle::Kind::Later,
+                                             "the power of its hub's ports is still being put right", now + kUndoLook});
 }
 
 void Rack::begin(DongleId id, Action action) {
@@ -233,27 +246,31 @@ void Rack::cut_power(DongleId id, const PowerPlan& plan, std::vector<DongleId> t
   Cut& mine = cuts_[id];
   mine.timer = std::make_unique<Timer>(loop_);
   mine.drain_until = UvLoop::now() + kDrainTime;
-  mine.told = std::move(told);
-  mine.go = [this, id, cut = std::move(cut), done = std::move(done)] {
-    cut([this, id, done](Result<std::string> outcome) {
-      end_cut(id, outcome.has_value(), outcome ? *outcome : outcome.error().message());
-      done(std::move(outcome));
-    });
-  };
-  if (!plan.allowed())
-    mine.go = [this, id, done, text = plan.obstacle] {
+  if (plan.allowed()) {
+    mine.told = std::move(told);
+    // What hangs open on a stick that is down will not come to an end by itself.
+    std::ranges::copy_if(mine.told, std::back_inserter(mine.draining),
+                         [this](DongleId one) { return members_.at(one)->standing().serves; });
+    mine.go = [this, id, cut = std::move(cut), done = std::move(done)] {
+      cut([this, id, done](Result<std::string> outcome) {
+        end_cut(id, outcome.has_value(), outcome ? *outcome : outcome.error().message());
+        done(std::move(outcome));
+      });
+    };
+    for (DongleId one : mine.told)
+      members_.at(one)->on_power_cut(plan.kind == PowerPlan::Kind::Port ? Action::PortPower : Action::HubPower, reason);
+  } else {
+    mine.go = [this, id, done = std::move(done), text = plan.obstacle] {
       end_cut(id, false, text);
       done(fail(Errc::Refused, "{}", text));
     };
-  else
-    for (DongleId one : mine.told)
-      members_.at(one)->on_power_cut(plan.kind == PowerPlan::Kind::Port ? Action::PortPower : Action::HubPower, reason);
+  }
   drain(id);
 }
 
 void Rack::drain(DongleId id) {
   Cut& mine = cuts_.at(id);
-  bool busy = std::ranges::any_of(mine.told, [this](DongleId other) {
+  bool busy = std::ranges::any_of(mine.draining, [this](DongleId other) {
     auto it = members_.find(other);
     return it != members_.end() && it->second->connections() > 0;
   });
@@ -273,6 +290,8 @@ void Rack::cancel(DongleId id) {
   actions_.cancel(id);
   end_cut(id, false, fmt::format("given up by dongle {}; the power comes back", id));
   end(id);
+  if (auto waiting = operators_.extract(id))
+    waiting.mapped()(fail(Errc::Cancelled, "dongle {} was removed meanwhile; the power comes back", id));
 }
 
 // --------------------------------------------------------------------------------------------------------- operator
@@ -287,11 +306,17 @@ PowerPlan Rack::operator_plan(DongleId id) const {
 }
 
 void Rack::power(DongleId id, Power what, Done done) {
-  if (board_.running().contains(id)) return done(fail(Errc::Busy, "dongle {}: a recovery is under way", id));
   PowerPlan plan = operator_plan(id);
+  for (const auto& [other, running] : board_.running()) {
+    if (other == id) return done(fail(Errc::Busy, "dongle {}: a recovery is under way", id));
+    if (is_ladders(running.action) && !running.hub.empty() && running.hub == plan.hub)
+      return done(fail(Errc::Busy, "hub {} is busy: {} of dongle {}", plan.hub_name, to_string(running.action), other));
+  }
   const char* words = what == Power::On ? "on" : what == Power::Off ? "off" : "off and on again";
   begin(id, plan.kind == PowerPlan::Kind::Port ? Action::PortPower : Action::HubPower);
-  auto told = siblings(plan);
+  operators_[id] = std::move(done);
+  // "on" takes nothing from anybody.
+  auto told = what == Power::On ? std::vector<DongleId>() : siblings(plan);
   // Its own outage isn't its own failure either.
   if (what == Power::Cycle) told.push_back(id);
   cut_power(
@@ -303,9 +328,9 @@ void Rack::power(DongleId id, Power what, Done done) {
           case Power::Cycle: return actions_.power_cycle(id, plan, 1, std::move(then));
         }
       },
-      [this, id, done = std::move(done)](Result<std::string> outcome) {
+      [this, id](Result<std::string> outcome) {
         end(id);
-        done(std::move(outcome));
+        operators_.extract(id).mapped()(std::move(outcome));
       });
 }
 

@@ -51,7 +51,8 @@ class Rack {
   void start();
   void configure(const Config& config);
   void add(DongleId id, RackMember& member);
-  void remove(DongleId id);
+  /// Does nothing if the number is another's already: a dongle may be configured again while the one before it leaves.
+  void remove(DongleId id, const RackMember& member);
   /// Gives up what is under way and switches every port on again; done then, or after three seconds.
   void shut_down(std::function<void()> done);
 
@@ -95,8 +96,8 @@ class Rack {
   /// What `donglectl power` would switch and whom it would hurt.
   PowerPlan operator_plan(DongleId id) const;
   enum class Power { Off, On, Cycle };
-  /// Carries out operator_plan(). done: when the device has left the bus, or is back on it. Siblings are told as by
-  /// act().
+  /// Carries out operator_plan(). done: when the device has left the bus, or is back on it; Busy at once if the dongle
+  /// or its hub has an action under way. Siblings that lose power are told as by act().
   void power(DongleId id, Power what, Done done);
   /// The plan, the ports' facts, and what was learnt of them.
   Json power_status(DongleId id) const;
@@ -104,7 +105,8 @@ class Rack {
  private:
   struct Cut {
     std::vector<DongleId> told;
-    std::unique_ptr<Timer> timer;  ///< while their connections drain
+    std::vector<DongleId> draining;  ///< of those: who served until then
+    std::unique_ptr<Timer> timer;    ///< while their connections drain
     TimePoint drain_until{};
     std::function<void()> go;
   };
@@ -129,7 +131,8 @@ class Rack {
   std::vector<HubConfig> hubs_;
   RecoveryConfig recovery_;
   std::map<DongleId, RackMember*> members_;
-  std::map<DongleId, Cut> cuts_;  ///< under way, by the dongle that they are done for
+  std::map<DongleId, Cut> cuts_;        ///< under way, by the dongle that they are done for
+  std::map<DongleId, Done> operators_;  ///< who waits for power(): they are answered also when the dongle goes
   std::set<std::string> hubs_seen_;
   std::set<std::string> seen_ports_;  ///< where a device was since the start; as many as the buses have ports
   std::function<void()> on_change_;

@@ -284,6 +284,7 @@ void Supervisor::tell_watchers() {
 
 // The operator's stops outlive a crash of ours, but not the host's next boot: runtime_dir is gone then.
 void Supervisor::save_stopped() {
+  if (going_down_) return;  // requests that are given up then find no dongles any more
   Json ids = Json::array();
   for (const auto& [id, dongle] : dongles_)
     if (dongle->state() == DongleState::Stopped) ids.push_back(id.value);
@@ -321,7 +322,7 @@ std::optional<std::vector<DongleId>> Supervisor::select(const Json& request, con
     if (value.is_number_integer() && value.get<std::int64_t>() >= 0 && value.get<std::int64_t>() <= 255) {
       DongleId id{static_cast<unsigned>(value.get<std::int64_t>())};
       if (dongles_.contains(id)) {
-        ids.push_back(id);
+        if (std::ranges::find(ids, id) == ids.end()) ids.push_back(id);
         return true;
       }
     }

@@ -67,6 +67,7 @@ class Supervisor {
 
   struct PowerRequest;
   void switch_power(const std::shared_ptr<PowerRequest>& work, const std::string& hub);
+  void serve_again(DongleId id);
 
   void verb_status(const Json& request, ControlServer::CallPtr call);
   void verb_watch(const Json& request, ControlServer::CallPtr call);

@@ -30,6 +30,7 @@ struct Supervisor::PowerRequest {
   std::map<std::string, std::vector<DongleId>> waiting;  ///< by hub: one at a time on each, the hubs side by side
   std::map<DongleId, PowerPlan> plans;
   std::map<DongleId, Json> results;
+  std::map<std::string, std::vector<DongleId>> stopped;   ///< by hub: for the switching off that is under way
   std::map<std::string, Result<std::string>> whole_hubs;  ///< done already for another dongle of the hub
 };
 
@@ -69,7 +70,7 @@ void Supervisor::verb_power(const Json& request, ControlServer::CallPtr call) {
       return call->reply_error(
           "would_hurt", fmt::format("power {}: would cut off {} as well; --yes does it all the same", action, names),
           {{"hurt", hurt}, {"dongles", list}});
-    if (ids.empty()) return call->reply({{"dongles", list}, {"hurt", hurt}});
+    if (work->waiting.empty()) return call->reply({{"dongles", list}, {"hurt", hurt}});
     work->call = call;
     work->action = action;
     work->power = power->second;
@@ -98,8 +99,15 @@ void Supervisor::switch_power(const std::shared_ptr<PowerRequest>& work, const s
                                          {"hub", hub},
                                          {"outcome", outcome ? *outcome : "failed: " + outcome.error().message()}});
     if (work->plans.at(id).kind == PowerPlan::Kind::Hub) work->whole_hubs.insert_or_assign(hub, outcome);
-    if (outcome && work->power == Rack::Power::On)
-      if (auto it = dongles_.find(id); it != dongles_.end() && powered_off_.erase(id)) it->second->start();
+    // What could not be switched off has its power again; what was switched on, all of the plan have.
+    auto stopped = std::exchange(work->stopped[hub], {});
+    if (!outcome)
+      for (DongleId one : stopped) serve_again(one);
+    if (outcome && work->power != Rack::Power::Off) {
+      serve_again(id);
+      for (const Bystander& other : work->plans.at(id).bystanders)
+        if (other.id) serve_again(*other.id);
+    }
     Json result = rack_->power_status(id);
     result["ok"] = outcome.has_value();
     result["detail"] = outcome ? *outcome : "";
@@ -119,10 +127,18 @@ void Supervisor::switch_power(const std::shared_ptr<PowerRequest>& work, const s
     for (DongleId one : out)
       if (auto it = dongles_.find(one); it != dongles_.end() && it->second->state() != DongleState::Stopped) {
         powered_off_.insert(one);
+        work->stopped[hub].push_back(one);
         it->second->stop({});
       }
+    save_stopped();  // a crash from here on finds them without power
   }
   rack_->power(id, work->power, done);
+}
+
+/// Starts a dongle that is stopped because an operator took its power.
+void Supervisor::serve_again(DongleId id) {
+  if (powered_off_.erase(id) == 0) return;
+  if (auto it = dongles_.find(id); it != dongles_.end()) it->second->start();
 }
 
 }  // namespace dongle

@@ -46,7 +46,7 @@ Result<std::vector<Port>> with_twin(const Roots& roots, const PortRef& port, con
     if (!ref) continue;
     auto folder = port_folder(roots, ref);
     if (!folder) return std::unexpected(std::move(folder).error());
-    if (has_hub_behind(roots, ref) && !options.even_a_hub)
+    if (!options.on && !options.even_a_hub && has_hub_behind(roots, ref))
       return fail(Errc::Refused, "a hub is plugged into {}", to_string(ref));
     std::string disable = *folder + "/disable";
     both.push_back({ref, !options.raw && exists(disable) ? disable : ""});
@@ -131,13 +131,20 @@ Result<Json> switch_ports(const Roots& roots, const std::string& hub, const std:
   auto put_back = [&] {
     for (const Port* port : switched) (void)switch_on(*port, hubs.at(port->ref.hub));  // whoever asked tries again
   };
+  std::optional<Error> failure;
   for (const Port& port : all) {
     Result<HubNode>& node = hubs.at(port.ref.hub);
     switched.push_back(&port);
     auto outcome = options.on ? switch_on(port, node) : switch_off(port, node);
-    if (!outcome) {
-      if (!options.on) put_back();
+    if (!outcome && !options.on) {
+      put_back();
       return std::unexpected(std::move(outcome).error());
+    }
+    if (!outcome) {
+      // The others are to have power all the same. What may succeed later outweighs what never will.
+      if (!failure || failure->code == Errc::NotFound || failure->code == Errc::Unsupported)
+        failure = std::move(outcome).error();
+      continue;
     }
     done.push_back(to_json(*outcome));
     if (!options.on && !is_off(*outcome)) {
@@ -145,6 +152,7 @@ Result<Json> switch_ports(const Roots& roots, const std::string& hub, const std:
       return Json{{"effective", false}, {"ports", done}};
     }
   }
+  if (failure) return std::unexpected(std::move(*failure));
   return Json{{"effective", true}, {"ports", done}};
 }
 

@@ -32,9 +32,10 @@ Result<Json> reauthorize(const Roots& roots, const std::string& path);
 struct PortOptions {
   bool on = false;
   bool raw = false;         ///< only by a request to the hub, past the kernel's hub driver
-  bool even_a_hub = false;  ///< also a port with a hub behind it; the daemon never asks for that
+  bool even_a_hub = false;  ///< off also with a hub behind it; the daemon never asks for that
 };
-/// Switches the ports and their twins on the other bus.
+/// Switches the ports and their twins on the other bus. Off: all of them or none. On: each that can be, also one with a
+/// hub behind it; the error is of one that can't.
 /// {"effective":true,"ports":[{"hub":"2-1","port":3,"method":"disable"|"request","powered":false,"connected":false}]}
 /// effective false: the hub took the request and left a port as it was; everything was then put back. powered and
 /// connected are null where the hub didn't tell.

@@ -118,6 +118,15 @@ TEST_F(DongleUsbTest, PutsTheOthersBackOnWhenOnePortFails) {
   EXPECT_EQ(get(port_file("3-1", 2)), "0");
 }
 
+TEST_F(DongleUsbTest, SwitchesOnWhatItCan) {
+  ASSERT_TRUE(switch_ports(roots_, "2-1", {1, 2, 3, 4}, {}));
+  fs::remove(roots_.devices + "/" + port_file("2-1", 2));
+  fs::create_directory(roots_.devices + "/" + port_file("2-1", 2));  // can't be written
+  add_hub("2-1.4");                                                  // plugged in meanwhile
+  EXPECT_FALSE(switch_ports(roots_, "2-1", {1, 2, 3, 4}, {.on = true}));
+  for (int port : {1, 3, 4}) EXPECT_EQ(get(port_file("2-1", port)), "0") << port;
+}
+
 TEST_F(DongleUsbTest, TellsWhatIsMissingApart) {
   EXPECT_EQ(switch_ports(roots_, "2-1", {9}, {}).error().code, Errc::NotFound);
   EXPECT_EQ(switch_ports(roots_, "2-7", {1}, {}).error().code, Errc::NotFound);
