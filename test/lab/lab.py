@@ -164,9 +164,9 @@ class Lab:
         settings = {
             "uplink": {"interface": "up0", "metric": 100},
             "probe": {"targets": ["http://connectivity.test/generate_204", "http://success.test/success.txt"],
-                      "public_ip_url": "http://ip.test/", "interval": "2s", "timeout": "4s", "down_after": 2, "up_after": 1},
+                      "public_ip_url": "http://ip.test/", "interval": "1s", "timeout": "3s", "down_after": 2, "up_after": 1},
             "rotation": {"cooldown": "1s", "off_time": "300ms"},
-            "recovery": {"settle": {"route": "3s", "modem": "10s", "usb": "8s", "port_power": "20s", "hub_power": "25s"},
+            "recovery": {"settle": {"route": "3s", "modem": "10s", "usb": "5s", "port_power": "20s", "hub_power": "25s"},
                          "retry_after": "20s"},
         }
         for name, values in sections.items():

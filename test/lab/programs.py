@@ -11,7 +11,7 @@ PLACES = {
     "dongle-supervisor": "usr/sbin", "donglectl": "usr/bin", "dongle-worker": "usr/libexec/dongle-supervisor",
     "dongle-usb": "usr/libexec/dongle-supervisor", "dhcp-report": "usr/libexec/dongle-supervisor",
 }
-NEEDED = ("dongle-supervisor", "dongle-worker", "donglectl", "dhcp-report")
+NEEDED = tuple(PLACES)
 
 
 def missing():
