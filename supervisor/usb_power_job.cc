@@ -24,6 +24,8 @@ UsbPowerJob::~UsbPowerJob() {
 std::vector<int> UsbPowerJob::ports() const {
   std::vector<int> numbers;
   for (const PortCut& cut : plan_.cuts) numbers.push_back(cut.port.port);
+  // Its own first: the kernel sets up what comes back on a hub one after the other.
+  std::ranges::stable_partition(numbers, [own = usb_port(plan_.device_path)](int port) { return port == own; });
   return numbers;
 }
 

@@ -61,7 +61,9 @@ class HubTest(labtest.TestCase):
             self.assert_serves(id)
         self.assertIn(("hub_power", "recovered"), self.steps(17) + self.steps(18))
         acted = next(id for id in (17, 18) if ("hub_power", "recovered") in self.steps(id))
-        self.record("two off the bus, ganged hub", began, self.daemon.last_incident(acted), 3 + 1.5 + self.enumeration(acted))
+        # The kernel sets up what comes back on a hub one after the other.
+        cost = 3 + 1.5 + max(self.enumeration(17), self.enumeration(18))
+        self.assertLess(self.record("two off the bus, ganged hub", began, self.daemon.last_incident(acted), cost), 2)
 
     def test_04_killed_between_off_and_on(self):
         """The port is on again at the next start."""

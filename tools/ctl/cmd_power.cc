@@ -41,23 +41,13 @@ ExitCode run_power(const CommandLine& line, const std::string& socket, const Con
   auto result = ask(line, socket, request, console);
   if (!result) return console.error(line.verb_name, result.error());
   if (line.json) console.print(dump_json(*result) + "\n");
-  ExitCode exit = ExitCode::Done;
   if (only_tells) {
     if (!line.json) console.print(render_power(*result, console.style()));
-    return exit;
+    return ExitCode::Done;
   }
-  for (const Json& dongle : result->value("dongles", Json::array())) {
-    if (json_bool(dongle, "ok")) {
-      if (!line.json)
-        console.print(
-            fmt::format("{}: power {}: {}\n", json_int(dongle, "id"), line.power, json_string(dongle, "detail")));
-      continue;
-    }
-    Failure failure = failure_from_reply(dongle.is_object() ? dongle.value("error", Json::object()) : Json::object());
-    console.error(fmt::format("{}: {}", line.verb_name, json_int(dongle, "id")), failure);
-    if (exit == ExitCode::Done) exit = failure.exit;
-  }
-  return exit;
+  return print_outcomes(line, *result, console, [&line](const Json& dongle) {
+    return fmt::format("{}: power {}: {}\n", json_int(dongle, "id"), line.power, json_string(dongle, "detail"));
+  });
 }
 
 }  // namespace dongle::ctl

@@ -7,6 +7,21 @@
 
 namespace dongle::ctl {
 
+ExitCode print_outcomes(const CommandLine& line, const Json& result, const Console& console,
+                        const std::function<std::string(const Json&)>& render) {
+  ExitCode exit = ExitCode::Done;
+  for (const Json& dongle : result.value("dongles", Json::array())) {
+    if (json_bool(dongle, "ok")) {
+      if (!line.json) console.print(render(dongle));
+      continue;
+    }
+    Failure failure = failure_from_reply(dongle.is_object() ? dongle.value("error", Json::object()) : Json::object());
+    console.error(fmt::format("{}: {}", line.verb_name, json_int(dongle, "id")), failure);
+    if (exit == ExitCode::Done) exit = failure.exit;
+  }
+  return exit;
+}
+
 ExitCode run_start_stop(const CommandLine& line, const std::string& socket, const Console& console) {
   Json request{{"verb", line.verb_name}, {"ids", Json::array()}};
   for (DongleId id : line.ids) request["ids"].push_back(id.value);
@@ -15,17 +30,7 @@ ExitCode run_start_stop(const CommandLine& line, const std::string& socket, cons
   auto result = ask(line, socket, request, console);
   if (!result) return console.error(line.verb_name, result.error());
   if (line.json) console.print(dump_json(*result) + "\n");
-  ExitCode exit = ExitCode::Done;
-  for (const Json& dongle : result->value("dongles", Json::array())) {
-    if (json_bool(dongle, "ok")) {
-      if (!line.json) console.print(render_action(dongle));
-      continue;
-    }
-    Failure failure = failure_from_reply(dongle.is_object() ? dongle.value("error", Json::object()) : Json::object());
-    console.error(fmt::format("{}: {}", line.verb_name, json_int(dongle, "id")), failure);
-    if (exit == ExitCode::Done) exit = failure.exit;
-  }
-  return exit;
+  return print_outcomes(line, *result, console, render_action);
 }
 
 }  // namespace dongle::ctl

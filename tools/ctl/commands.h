@@ -1,4 +1,7 @@
 #pragma once
+#include <functional>
+#include <string>
+
 #include "tools/ctl/client.h"
 #include "tools/ctl/command_line.h"
 #include "tools/ctl/console.h"
@@ -22,6 +25,10 @@ ExitCode run_config_schema(const CommandLine& line, const Console& console);
 ExitCode run_init(const CommandLine& line, const Console& console);
 ExitCode run_hotplug(const CommandLine& line, const Console& console);
 
+/// The "dongles" of a reply, a line each unless --json; what failed goes to stderr. Returns the first failure's exit
+/// code.
+ExitCode print_outcomes(const CommandLine& line, const Json& result, const Console& console,
+                        const std::function<std::string(const Json&)>& render);
 /// One request on a connection of its own; progress goes to stderr.
 Outcome<Json> ask(const CommandLine& line, const std::string& socket, const Json& request, const Console& console);
 Millis timeout_of(const CommandLine& line);
