@@ -113,12 +113,12 @@ void Supervisor::switch_power(const std::shared_ptr<PowerRequest>& work, const s
     result["detail"] = outcome ? *outcome : "";
     if (!outcome) result["error"] = {{"code", to_string(outcome.error().code)}, {"message", outcome.error().message()}};
     work->results[id] = std::move(result);
-    work->call->progress(fmt::format("dongle {}: {}", id, outcome ? *outcome : outcome.error().message()));
+    if (outcome) work->call->progress(fmt::format("dongle {}: {}", id, *outcome));
     switch_power(work, hub);
   };
   if (!dongles_.contains(id)) return done(fail(Errc::NotFound, "dongle {} was removed meanwhile", id));
   if (auto already = work->whole_hubs.find(hub); already != work->whole_hubs.end()) return done(already->second);
-  if (!plan.allowed()) return done(fail(Errc::Unsupported, "dongle {}: {}", id, plan.obstacle));
+  if (!plan.allowed()) return done(fail(Errc::Unsupported, "{}", plan.obstacle));
   if (work->power == Rack::Power::Off) {
     // Whoever is without power is out of service until `power on`; no ladder is to work on him.
     std::vector<DongleId> out{id};

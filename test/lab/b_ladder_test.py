@@ -46,6 +46,7 @@ class LadderTest(labtest.TestCase):
         self.assertFalse(others.is_done(), "a neighbour's transfer broke")
         self.vm.run("pkill -x curl", check=False)
 
+    @labtest.is_slow
     def test_04_hung_until_its_power_is_cut(self):
         """On the bus, but dead to everything but its power: the whole way up from rebind to port power."""
         self.serve(11)

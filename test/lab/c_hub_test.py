@@ -93,6 +93,7 @@ class HubTest(labtest.TestCase):
         self.vm.run("donglectl power on 11", 40)
         self.daemon.wait_online((11, 12), 40)
 
+    @labtest.is_slow
     def test_06_helper_stuck_in_the_kernel(self):
         """A stick that answers nothing keeps the kernel busy with its hub: whoever switches a port there hangs with it. The
         others go on."""

@@ -41,6 +41,10 @@ def the_lab():
     return _lab
 
 
+# What takes the better part of a minute each is left to `test/run lab`.
+is_slow = unittest.skipIf(os.environ.get("DONGLE_LAB") == "fast", "slow: sudo test/run lab runs it")
+
+
 class TestCase(unittest.TestCase):
     maxDiff = 3000
 
