@@ -5,7 +5,7 @@
 
 namespace dongle {
 
-/// Runs the loop until the condition holds; false if that takes more than two seconds.
+/// Runs the loop until the condition holds; false if that takes more than ten seconds.
 inline bool run_until(UvLoop& loop, const std::function<bool()>& condition) {
   bool late = false;
   Timer guard(loop);

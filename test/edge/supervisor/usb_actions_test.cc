@@ -90,7 +90,11 @@ if [ -e $verb.out ]; then cat $verb.out; else echo '{"effective":true}'; fi
   }
   std::string detail() const { return !result_ ? "(none)" : *result_ ? **result_ : result_->error().message(); }
   Errc code() const { return result_ && !*result_ ? result_->error().code : Errc::Cancelled; }
-  bool wait(const std::function<bool()>& condition) { return run_until(loop_, condition); }
+  bool wait(const std::function<bool()>& condition) {
+    Timer look(loop_);
+    look.repeat(Millis{5}, [] {});  // what a helper writes wakes no loop
+    return run_until(loop_, condition);
+  }
   void idle(Millis time) {
     bool over = false;
     Timer timer(loop_);
