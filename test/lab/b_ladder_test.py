@@ -31,6 +31,7 @@ class LadderTest(labtest.TestCase):
         self.assertEqual(self.actions(incident)[-1], "data_switch")
         self.assertLess(self.record("mobile data dead", began, incident, 0.3 + 0.3), LONGEST_SHARE)     # off_time, the modem's attach_time
 
+    @labtest.is_slow
     def test_02_api_dead_usb_rebind(self):
         self.serve(11, 12)
         began, incident, events = self.recover(11, 60, "dead_gateway", "rebind")

@@ -22,6 +22,7 @@ class HubTest(labtest.TestCase):
         incident = self.daemon.last_incident(id)
         return [(step["action"], step["outcome"]) for step in incident["steps"]] if incident else []
 
+    @labtest.is_slow
     def test_01_a_hub_that_only_pretends(self):
         """It takes the request, says so, and keeps the power on. Never a false "done", and it is remembered."""
         self.on_odd_hub(hub_lies.SINGLY)
@@ -49,6 +50,7 @@ class HubTest(labtest.TestCase):
         self.assertEqual(self.daemon.status()[12]["state"], "online")
         self.vm.run("pkill -x curl", check=False)
 
+    @labtest.is_slow
     def test_03_ganged_hub_with_all_down(self):
         """One cut for both, and both are back. The hub switches singly in truth; the configuration says otherwise."""
         self.serve(17, 18, hubs=[{"name": "hub-c", "location": "1-2.4", "power": "ganged"}])

@@ -41,7 +41,7 @@ def the_lab():
     return _lab
 
 
-# What takes the better part of a minute each is left to `test/run lab`.
+# What takes long is left to `test/run lab`, so that a run of every kind stays well below twenty minutes.
 is_slow = unittest.skipIf(os.environ.get("DONGLE_LAB") == "fast", "slow: sudo test/run lab runs it")
 
 
