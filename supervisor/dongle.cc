@@ -25,6 +25,10 @@ constexpr Millis kFirstInterface = Seconds(20);
 // A stick that boots again and again looks different each time; it is judged after this all the same. Above what one
 // that is pulled out and boots afresh may take.
 constexpr Millis kLongestAbsence = Seconds(40);
+// How long the end of the process waits for a modem that was left half way in an action.
+constexpr Millis kUndoPatience = Seconds(3);
+constexpr std::size_t kMaxDnsServers = 4;
+
 Fault fault_of(UsbMode mode) {
   switch (mode) {
     case UsbMode::Missing: return Fault::StickMissing;
@@ -37,9 +41,6 @@ Fault fault_of(UsbMode mode) {
   }
   std::unreachable();
 }
-// How long the end of the process waits for a modem that was left half way in an action.
-constexpr Millis kUndoPatience = Seconds(3);
-constexpr std::size_t kMaxDnsServers = 4;
 
 HealthPolicy health_policy(const ProbeConfig& c) {
   return {c.interval, c.down_after, c.up_after};
