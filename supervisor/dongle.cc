@@ -612,11 +612,11 @@ void Dongle::ask_modem(std::function<void(const ModemView&)> done) {
   }
   waiting_for_view_.push_back(std::move(done));
   if (waiting_for_view_.size() > 1) return;
-  // One after the other in the client's queue; the first decides whether the others are worth asking.
-  client_->read_status([this](Result<ModemStatus> status) {
-    auto answer = [this, status](const Result<bool>& data_switch, const Result<PinStatus>& pin) {
+  // One after the other in the client's queue; each decides whether the next is worth asking.
+  client_->read_status([this, asked_at = UvLoop::now()](Result<ModemStatus> status) {
+    auto answer = [this, status, asked_at](const Result<bool>& data_switch, const Result<PinStatus>& pin) {
       modem_view_ = modem_view(status, data_switch, pin);
-      modem_view_at_ = UvLoop::now();
+      modem_view_at_ = asked_at;  // it may have taken long, and is no newer for that
       if (status && status->dns != modem_dns_) {
         modem_dns_ = status->dns;
         update_worker();
@@ -626,6 +626,8 @@ void Dongle::ask_modem(std::function<void(const ModemView&)> done) {
     };
     if (!status) return answer(fail(Errc::Cancelled, "not asked"), fail(Errc::Cancelled, "not asked"));
     client_->read_data_switch([this, answer](Result<bool> data_switch) {
+      if (!data_switch && is_silence(data_switch.error()))
+        return answer(data_switch, fail(Errc::Cancelled, "not asked"));
       client_->read_pin([answer, data_switch](Result<PinStatus> pin) { answer(data_switch, pin); });
     });
   });

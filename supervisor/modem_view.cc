@@ -2,6 +2,10 @@
 
 namespace dongle {
 
+bool is_silence(const Error& error) {
+  return error.code == Errc::Timeout || error.code == Errc::Unreachable;
+}
+
 ModemView modem_view(const Result<ModemStatus>& status, const Result<bool>& data_switch, const Result<PinStatus>& pin) {
   ModemView view;
   if (!status) {
@@ -25,6 +29,12 @@ ModemView modem_view(const Result<ModemStatus>& status, const Result<bool>& data
       case Errc::Permission:
       case Errc::Unsupported: view.api = ModemView::Api::Refused; break;
     }
+    return view;
+  }
+  // What it said is from before it fell silent.
+  if (!data_switch && is_silence(data_switch.error())) {
+    view.api = ModemView::Api::NoAnswer;
+    view.api_error = data_switch.error().message();
     return view;
   }
   view.api = ModemView::Api::Answered;

@@ -25,6 +25,15 @@ PinStatus sim(SimState state) {
 const Result<bool> kOn = true;
 const Result<PinStatus> kReady = sim(SimState::Ready);
 
+TEST(ModemView, OfAModemThatFallsSilentBetweenTwoQuestionsNothingCounts) {
+  for (Errc code : {Errc::Timeout, Errc::Unreachable}) {
+    Error silence{code, 0, "no answer"};
+    EXPECT_EQ(modem_view(connected(), std::unexpected(silence), kReady).api, Api::NoAnswer);
+  }
+  Error unknown{Errc::Unsupported, 0, "100002"};
+  EXPECT_EQ(modem_view(connected(), std::unexpected(unknown), std::unexpected(unknown)).api, Api::Answered);
+}
+
 TEST(ModemView, TellsSilenceFromANo) {
   const struct {
     const char* name;
