@@ -58,11 +58,12 @@ void Rack::start() {
   actions_.undo_pending();
   tick_timer_.repeat(kTick, [this] {
     if (board_.tick(UvLoop::now())) tell_look_again();
-    bool all_known =
-        std::ranges::all_of(hubs_seen_, [this](const auto& hub) { return actions_.hub_facts().contains(hub); });
-    if (all_known || UvLoop::now() < ask_hubs_at_) return;
+    bool is_hub_unknown = std::ranges::any_of(tree().devices, [this](const auto& entry) {
+      return entry.second.is_hub && !actions_.hub_facts().contains(entry.first);
+    });
+    if (!is_hub_unknown || UvLoop::now() < ask_hubs_at_) return;
     ask_hubs_at_ = UvLoop::now() + kAskHubsAgain;
-    actions_.refresh_hub_facts([this] { tell_look_again(); });
+    actions_.refresh_hub_facts({});
   });
 }
 
@@ -110,19 +111,9 @@ std::string Rack::resolve(const std::string& usb_path) const {
 }
 
 void Rack::on_usb_change() {
-  std::set<std::string> hubs;
-  for (const auto& [path, device] : tree().devices) {
-    if (device.is_hub)
-      hubs.insert(path);
-    else
-      seen_ports_.insert(path);
-  }
+  for (const auto& [path, device] : tree().devices)
+    if (!device.is_hub) seen_ports_.insert(path);
   actions_.on_tree(tree());
-  if (std::exchange(hubs_seen_, hubs) != hubs)
-    actions_.refresh_hub_facts([this] {
-      // What can be done has changed: a rung that was skipped for want of facts may be climbed now.
-      tell_look_again();
-    });
   if (on_change_) on_change_();
   for (auto& [id, member] : members_) member->on_usb_change();
 }

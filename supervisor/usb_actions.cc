@@ -32,7 +32,6 @@ struct UsbActions::Impl {
   HubSignature hubs;
   std::map<DongleId, std::unique_ptr<UsbDeviceJob>> device_jobs;
   std::map<DongleId, std::unique_ptr<UsbPowerJob>> power_jobs;
-  std::map<DongleId, PortRef> last_cycles;  // port 0: the whole hub
   HelperRunPtr asking_hubs;
   std::vector<std::function<void()>> waiting_for_this, waiting_for_next;
   std::vector<std::pair<DongleId, std::function<void()>>> refusals;  // to be told
@@ -90,8 +89,6 @@ struct UsbActions::Impl {
   void start_power_job(DongleId id, UsbPowerJob::Goal goal, const PowerPlan& plan, int attempt, Done done) {
     if (plan.cuts.empty()) return refuse(id, std::move(done), {Errc::Unsupported, 0, plan.obstacle});
     if (auto error = obstacle(id, plan.hub, true)) return refuse(id, std::move(done), std::move(*error));
-    if (goal == UsbPowerJob::Goal::Cycle)
-      last_cycles[id] = {plan.hub, plan.kind == PowerPlan::Kind::Hub ? HubMemory::kWholeHub : plan.cuts[0].port.port};
     start(power_jobs, id,
           std::make_unique<UsbPowerJob>(context, goal, plan, attempt, ending(power_jobs, id, std::move(done))));
   }
@@ -205,14 +202,6 @@ const std::map<std::string, std::string>& UsbActions::held_hubs() const {
 }
 int UsbActions::helpers_given_up() const {
   return impl_->context.helpers_given_up();
-}
-
-void UsbActions::note_power_lost(DongleId id, bool lost, const std::string& evidence) {
-  auto cycle = impl_->last_cycles.find(id);
-  if (cycle == impl_->last_cycles.end()) return;
-  PortRef port = cycle->second;
-  impl_->last_cycles.erase(cycle);
-  impl_->context.learn(port.hub, port.port, lost, evidence);
 }
 
 }  // namespace dongle

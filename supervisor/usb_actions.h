@@ -75,8 +75,6 @@ class UsbActions {
   const HubMemory& memory() const;
   /// Hubs that the kernel holds: location → what happened. For PowerView::held.
   const std::map<std::string, std::string>& held_hubs() const;
-  /// Later proof about the last power cycle of a dongle: its own uptime shows that it did (not) lose power.
-  void note_power_lost(DongleId id, bool lost, const std::string& evidence);
   /// Helpers that were given up on because the kernel wouldn't let go of them, so far.
   int helpers_given_up() const;
 

@@ -472,20 +472,6 @@ TEST_F(UsbActionsTest, AsksTheHubsWhenOneComesOrGoes) {
   EXPECT_TRUE(wait([this] { return actions().hub_facts().empty(); }));
 }
 
-TEST_F(UsbActionsTest, LearnsAfterwardsThatAStickNeverLostPower) {
-  actions().power_cycle(k11, port_plan(), 1, keep());
-  ASSERT_TRUE(called("port 2-1 1 off"));
-  unplug("2-1.1");
-  show();
-  plug("2-1.1", 17);
-  ASSERT_TRUE(called("port 2-1 1 on"));
-  show();
-  ASSERT_TRUE(answered());
-  EXPECT_TRUE(lesson(1)->effective);
-  actions().note_power_lost(k11, false, "its uptime went on");
-  EXPECT_FALSE(lesson(1)->effective);
-}
-
 // The helper is really held by the kernel: it waits for a file system that never answers, deaf to SIGKILL.
 class UsbActionsStuck : public UsbActionsTest {
  protected:
