@@ -135,7 +135,7 @@ class Rack {
   std::map<DongleId, RackMember*> members_;
   std::map<DongleId, Cut> cuts_;        ///< under way, by the dongle that they are done for
   std::map<DongleId, Done> operators_;  ///< who waits for power(): they are answered also when the dongle goes
-  std::set<std::string> seen_ports_;  ///< where a device was since the start; as many as the buses have ports
+  std::set<std::string> seen_ports_;    ///< where a device was since the start; as many as the buses have ports
   std::set<DongleId> powered_off_;
   TimePoint ask_hubs_at_{};
   std::function<void()> on_change_;
