@@ -606,7 +606,10 @@ void Dongle::gather_evidence(std::function<void(const Evidence&)> done) {
 }
 
 void Dongle::ask_modem(std::function<void(const ModemView&)> done) {
-  if (modem_view_ && UvLoop::now() - modem_view_at_ < kModemViewFresh) {
+  // What it said before it began to fail says nothing about the failure.
+  bool is_fresh =
+      UvLoop::now() - modem_view_at_ < kModemViewFresh && !(failing_since_ && modem_view_at_ < *failing_since_);
+  if (modem_view_ && is_fresh) {
     ModemView view = *modem_view_;
     return done(view);
   }
