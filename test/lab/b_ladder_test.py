@@ -1,4 +1,5 @@
 """Each stage of the ladder mends what it is for."""
+import json
 import time
 import unittest
 
@@ -24,6 +25,17 @@ class LadderTest(labtest.TestCase):
 
     def actions(self, incident):
         return [step["action"] for step in incident["steps"]]
+
+    def test_00_moved_network_route_stage(self):
+        """A modem that nobody can ask moves its network: the old lease leads nowhere, the route stage asks for a new one."""
+        config = json.loads(self.lab.config([11]))
+        config["dongles"][0]["modem"] = {"type": "none"}
+        self.daemon.stop()
+        self.daemon.start(json.dumps(config))
+        self.daemon.wait_online([11], 40)
+        began, incident, _ = self.recover(11, 60, "dhcp_change", "192.168.77.0/24")
+        self.assertEqual(self.actions(incident), ["route_reset"])
+        self.assertLess(self.record("the modem's network moved", began, incident, 0), LONGEST_SHARE)
 
     def test_01_data_dead_modem_stage(self):
         self.serve(11, 12)
@@ -54,8 +66,13 @@ class LadderTest(labtest.TestCase):
     @labtest.is_slow
     def test_04_hung_until_its_power_is_cut(self):
         """On the bus, but dead to everything but its power: the whole way up from rebind to port power."""
-        self.serve(11)
-        began, incident, _ = self.recover(11, 120, "dead_gateway", "power")
+        self.serve(11, 12)
+        others = self.start_transfer(12)
+        began, incident, events = self.recover(11, 120, "dead_gateway", "power")
+        bystanders = [event for event in events if f"/{self.lab.path(12)}" in event["DEVPATH"]]
+        self.assertEqual(bystanders, [], "F30: nothing happens to the others on its hub")
+        self.assertFalse(others.is_done(), "a neighbour's transfer broke")
+        self.vm.run("pkill -x curl", check=False)
         self.assertEqual(self.actions(incident)[-1], "port_power")
         self.assertIn("left the bus", incident["steps"][-1]["detail"])
         self.record("hung until its power is cut", began, incident, 3 + 1.5 + self.enumeration(11))
